@@ -1,0 +1,5 @@
+"""The command line ``ignition``."""
+
+from ignition_ext.cli.main import main
+
+__all__ = ["main"]

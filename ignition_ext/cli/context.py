@@ -1,0 +1,31 @@
+"""What commands share: settings, an open database, who is acting."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ignition_ext.database import Database
+from ignition_ext.schema import require_current
+from ignition_ext.settings import Settings
+
+
+def actor(settings: Settings | None = None) -> str:
+    """Who is named in the audit log: IGNITION_ACTOR, else the operating system's user."""
+    return (settings or Settings()).actor or f"cli:{getpass.getuser()}"
+
+
+@asynccontextmanager
+async def open_database(settings: Settings | None = None) -> AsyncIterator[Database]:
+    """Ignition's database, at this release's revision.
+
+    Raises:
+        DatabaseError: it is away or at another revision.
+    """
+    database = Database((settings or Settings()).database_url)
+    try:
+        await require_current(database)
+        yield database
+    finally:
+        await database.close()

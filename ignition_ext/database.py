@@ -1,0 +1,129 @@
+"""The one door to Ignition's database: SQLite through aiosqlite, PostgreSQL through psycopg 3.
+
+Both speak unqualified table names: on PostgreSQL the connection's ``search_path`` is the schema
+``ignition``. Transactions that write begin with SQLite's write lock (``BEGIN IMMEDIATE``), so
+that two writers queue instead of failing half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext.errors import ConfigurationError
+
+Dialect = Literal["sqlite", "postgresql"]
+POSTGRES_SCHEMA = "ignition"
+BUSY_TIMEOUT_MS = 30_000
+"""How long SQLite waits for another writer: longer than any batch, shorter than a lease."""
+
+
+def async_url(url: str) -> URL:
+    """The SQLAlchemy URL with Ignition's drivers for a plain ``sqlite:`` or ``postgresql:`` URL.
+
+    Raises:
+        ConfigurationError: for anything else.
+    """
+    mend = "Set IGNITION_DATABASE_URL to sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DB."
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigurationError("the database URL cannot be read.", mend=mend) from error
+    match parsed.get_backend_name():
+        case "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise ConfigurationError("SQLite needs a file: memory cannot be shared.", mend=mend)
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise ConfigurationError(f"{other!r} is not a database Ignition knows.", mend=mend)
+
+
+class Database:
+    """An engine and its rules. One per process and event loop; ``await close()`` when done."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = async_url(url)
+        self.dialect: Dialect = (
+            "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql"
+        )
+        if self.dialect == "sqlite":
+            assert self.url.database is not None
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            self.engine: AsyncEngine = create_async_engine(self.url, pool_size=pool_size)
+            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+        else:
+            self.engine = create_async_engine(
+                self.url,
+                pool_size=pool_size,
+                pool_pre_ping=True,
+                connect_args={"options": f"-c search_path={POSTGRES_SCHEMA} -c timezone=UTC"},
+            )
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction that may write; commits at the end, rolls back on an error."""
+        async with (
+            self.engine.begin() as connection,
+            AsyncSession(bind=connection, expire_on_commit=False) as session,
+        ):
+            yield session
+            await session.flush()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session that sees one state of the database and holds no write lock."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(ignition_read_only=True)
+            async with AsyncSession(bind=connection, expire_on_commit=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Any]:
+        """A pooled driver connection (``psycopg.AsyncConnection`` or ``aiosqlite.Connection``).
+
+        For the ledger's hot path: the caller begins and ends its own transactions, and must leave
+        none open. The connection goes back to the pool at the end.
+        """
+        async with self.engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            yield raw.driver_connection
+
+    async def connect(self) -> AsyncConnection:
+        """A plain SQLAlchemy connection, for migrations and views."""
+        return await self.engine.connect()
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: _begin_sqlite says which kind.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        # INSERT OR REPLACE deletes without firing delete triggers unless this is on.
+        "recursive_triggers=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    read_only = connection.get_execution_options().get("ignition_read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,155 @@
+"""Ignition's errors: one class for each thing that a caller does differently.
+
+::
+
+    IgnitionError
+    ├── ConfigurationError        a setting, block or file has to be changed first
+    │   └── CampaignFileError     the same, with the line and field of a campaign file
+    ├── NotFoundError             a tenant, campaign, run … that does not exist  (LookupError)
+    ├── ConflictError             someone else changed the thing meanwhile
+    ├── TemplateError             a template cannot be stored or rendered
+    ├── AudienceError             a source of recipients cannot be read
+    ├── DatabaseError             the database is away, locked, or at another revision
+    ├── AuditError                the audit chain does not hold
+    └── ChannelError              a server refused us, not a recipient
+        ├── ConnectFailed         not reachable, TLS not trusted     (ConnectionError)
+        ├── AuthenticationFailed  user or password refused
+        ├── Throttled             the server asks to come back later
+        └── ProtocolViolation     the server answers nonsense
+
+A message names the thing, the place and the mend. Results for single recipients are values
+(:class:`ignition_ext.values.Outcome`), never exceptions.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class IgnitionError(Exception):
+    """Root of all errors that Ignition raises on purpose.
+
+    Attributes:
+        mend: what the reader can do about it, one sentence; empty where nothing can be said.
+    """
+
+    def __init__(self, message: str, *, mend: str = "") -> None:
+        self.message = message
+        self.mend = mend
+        super().__init__(f"{message} {mend}".strip())
+
+
+class ConfigurationError(IgnitionError):
+    """A setting, block or file has to be changed before this can work."""
+
+
+class CampaignFileError(ConfigurationError):
+    """A campaign file is wrong; ``line`` is from 1, ``field`` is dotted: ``schedules.0.cron``."""
+
+    def __init__(
+        self, message: str, *, path: str, line: int = 0, field: str = "", mend: str = ""
+    ) -> None:
+        self.path, self.line, self.field = path, line, field
+        place = f"{path}:{line}" if line else path
+        super().__init__(f"{place}: {f'{field}: ' if field else ''}{message}", mend=mend)
+
+
+class NotFoundError(IgnitionError, LookupError):
+    """The thing that was named does not exist."""
+
+
+class ConflictError(IgnitionError):
+    """The thing was changed by someone else in between; read it again and repeat."""
+
+
+class TemplateError(IgnitionError):
+    """A template cannot be stored or rendered; ``line`` counts from 1, 0 where unknown."""
+
+    def __init__(
+        self, message: str, *, template: str = "", file: str = "", line: int = 0, mend: str = ""
+    ) -> None:
+        self.template, self.file, self.line = template, file, line
+        place = ":".join(str(part) for part in (file or template, line or "") if part)
+        super().__init__(f"{place}: {message}" if place else message, mend=mend)
+
+
+class AudienceError(IgnitionError):
+    """A source of recipients cannot be read at all; single bad rows go to the rejects instead."""
+
+    def __init__(self, message: str, *, path: str = "", line: int = 0, mend: str = "") -> None:
+        self.path, self.line = path, line
+        place = ":".join(str(part) for part in (path, line or "") if part)
+        super().__init__(f"{place}: {message}" if place else message, mend=mend)
+
+
+class DatabaseError(IgnitionError):
+    """The database is away, locked, or at another revision than this release."""
+
+
+class AuditError(IgnitionError):
+    """The audit chain does not hold; ``tenant`` and ``seq`` name its first wrong row."""
+
+    def __init__(self, message: str, *, tenant: str = "", seq: int = 0, mend: str = "") -> None:
+        self.tenant, self.seq = tenant, seq
+        super().__init__(message, mend=mend)
+
+
+class ChannelError(IgnitionError):
+    """A server refused us as a whole.
+
+    Attributes:
+        server: ``host:port``.
+        code: the reply code as the protocol writes it, empty without a reply.
+        temporary: whether trying again later can help without a change.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        server: str = "",
+        code: str = "",
+        temporary: bool = True,
+        mend: str = "",
+    ) -> None:
+        self.server, self.code, self.temporary = server, code, temporary
+        super().__init__(f"{server}: {message}" if server else message, mend=mend)
+
+
+class ConnectFailed(ChannelError, ConnectionError):
+    """No connection: nobody listens, the name is unknown, TLS is not trusted."""
+
+
+class AuthenticationFailed(ChannelError):
+    """User, password or system id refused; trying again would only lock the account."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        server: str = "",
+        code: str = "",
+        temporary: bool = False,
+        mend: str = "",
+    ) -> None:
+        super().__init__(message, server=server, code=code, temporary=temporary, mend=mend)
+
+
+class Throttled(ChannelError):
+    """The server asks to come back later."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        server: str = "",
+        code: str = "",
+        retry_after: timedelta | None = None,
+        mend: str = "",
+    ) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, server=server, code=code, temporary=True, mend=mend)
+
+
+class ProtocolViolation(ChannelError):
+    """The server answers something that the protocol does not allow."""

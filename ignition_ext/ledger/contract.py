@@ -1,0 +1,198 @@
+"""The ledger's interface: the only code that changes a message's state.
+
+Two implementations, SQLite and PostgreSQL, held to one test suite. All times are the database's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from ignition_ext.values import (
+    Channel,
+    Delivery,
+    LeaseId,
+    MessageId,
+    MessageState,
+    Outcome,
+    RunRef,
+    RunState,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """One row of a snapshot. ``not_before`` holds it back (quiet hours), state stays pending."""
+
+    channel: Channel
+    address: str
+    domain: str
+    recipient_id: int | None = None
+    locale: str | None = None
+    timezone: str | None = None
+    not_before: datetime | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotResult:
+    """``added`` rows are new; ``known`` stood in the run already (same channel and address)."""
+
+    added: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedMessage:
+    """A message that the lease's holder may send; ``attempts`` counts those before this one."""
+
+    id: MessageId
+    channel: Channel
+    address: str
+    domain: str
+    locale: str | None
+    timezone: str | None
+    attempts: int
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The claim on a batch. Empty ``messages``: nothing is sendable now.
+
+    Attributes:
+        next_at: when the earliest held or deferred message becomes sendable, None without one.
+        run_state: what the operator asked of the run, read in the same transaction.
+    """
+
+    id: LeaseId
+    messages: Sequence[ClaimedMessage]
+    next_at: datetime | None
+    run_state: RunState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryDecision:
+    """What to do after a refusal: again at ``delay`` from now, or not (None), and why."""
+
+    delay: timedelta | None
+    reason: str
+
+
+class RetryPolicy(Protocol):
+    """Decides on the next attempt; ``attempts`` counts judged ones, this one included."""
+
+    def decide(self, outcome: Outcome, attempts: int) -> RetryDecision:
+        """The decision for one refused message."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What lapsed leases became."""
+
+    pending: int
+    uncertain: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmsReceipt:
+    """A delivery receipt of an SMSC, decoded (SMPP 3.4 sections 4.6 and 5.3.2.35)."""
+
+    bind: str
+    provider_id: str
+    state: MessageState | None
+    """The message state it tells: delivered, failed, expired; None for an intermediate one."""
+    status: str
+    code: str
+    destination: str
+    raw: str
+    id_format: str = "auto"
+
+
+class Ledger(Protocol):
+    """Every message of every run, in one named state."""
+
+    async def snapshot(
+        self, run: RunRef, batches: AsyncIterator[Sequence[NewMessage]]
+    ) -> SnapshotResult:
+        """Add a run's messages, each batch in its own transaction; a second time adds nothing."""
+        ...
+
+    async def finish_snapshot(
+        self, run: RunRef, *, skipped: int, rejected: int, duplicates: int
+    ) -> None:
+        """Mark the run's snapshot as whole, with what the source did not yield."""
+        ...
+
+    async def claim(self, run: RunRef, *, limit: int, lease: timedelta) -> Lease:
+        """Lease up to ``limit`` sendable messages: pending or deferred, due, not suppressed.
+
+        Recovers lapsed leases of the run first. Suppressed addresses become ``suppressed`` here,
+        as close to the wire as can be; past the run's deadline open ones become ``expired``; a
+        paused or cancelled run yields no messages.
+        """
+        ...
+
+    async def renew(self, run: RunRef, lease: LeaseId, duration: timedelta) -> RunState:
+        """Extend a lease; returns what the operator asks of the run meanwhile."""
+        ...
+
+    async def intend(
+        self, run: RunRef, lease: LeaseId, ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        """claimed -> sending for those still held by this lease in an open run; returns them."""
+        ...
+
+    async def settle(
+        self,
+        run: RunRef,
+        lease: LeaseId,
+        deliveries: Sequence[Delivery],
+        retry: RetryPolicy,
+        *,
+        bind: str = "",
+    ) -> Mapping[MessageId, MessageState]:
+        """Turn outcomes into states, write parts and events; returns the new states.
+
+        Also settles messages that are claimed and not sending (cannot be rendered: failed). A
+        result that arrives after its lease lapsed is still evidence: uncertain -> sent, failed.
+        """
+        ...
+
+    async def release(self, run: RunRef, lease: LeaseId) -> int:
+        """Return what the lease still holds as claimed to pending; returns how many."""
+        ...
+
+    async def recover(self, run: RunRef | None = None) -> Recovered:
+        """Settle lapsed leases: claimed -> pending; sending -> uncertain (or pending, see run)."""
+        ...
+
+    async def counts(self, run: RunRef) -> Mapping[MessageState, int]:
+        """Messages of a run by state; every state is present."""
+        ...
+
+    async def failures(self, run: RunRef) -> Mapping[str, int]:
+        """Messages that failed, bounced or are deferred, by failure class."""
+        ...
+
+    async def cancel_open(self, run: RunRef, state: MessageState) -> int:
+        """Turn pending, claimed and deferred into ``cancelled`` or ``expired``; returns a count."""
+        ...
+
+    async def receive(self, receipts: Sequence[SmsReceipt]) -> int:
+        """Store receipts, update the parts and messages they match; returns how many matched."""
+        ...
+
+    async def messages(
+        self,
+        run_id: UUID,
+        *,
+        states: Sequence[MessageState] = (),
+        batch: int = 1000,
+    ) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """Stream a run's messages in a stable order, for lists and exports."""
+        ...

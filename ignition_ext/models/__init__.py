@@ -1,0 +1,33 @@
+"""SQLModel tables, grouped by subject. Importing this module loads all of them."""
+
+from sqlmodel import SQLModel
+
+from ignition_ext.models.audience import Audience, RecipientRow, Suppression
+from ignition_ext.models.audit import AuditHead, AuditLog
+from ignition_ext.models.campaign import Campaign, CampaignRun, CampaignVersion
+from ignition_ext.models.message import Message, MessageEvent, MessagePart, Receipt
+from ignition_ext.models.template import Template, TemplateState, TemplateVersion
+from ignition_ext.models.tenant import Tenant, TenantSetting
+
+metadata = SQLModel.metadata
+
+__all__ = [
+    "Audience",
+    "AuditHead",
+    "AuditLog",
+    "Campaign",
+    "CampaignRun",
+    "CampaignVersion",
+    "Message",
+    "MessageEvent",
+    "MessagePart",
+    "Receipt",
+    "RecipientRow",
+    "Suppression",
+    "Template",
+    "TemplateState",
+    "TemplateVersion",
+    "Tenant",
+    "TenantSetting",
+    "metadata",
+]

@@ -1,0 +1,75 @@
+"""Ignition's settings: the only place that reads ``IGNITION_*`` from the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def prefect_home() -> Path:
+    """Prefect's own folder (``PREFECT_HOME``, else ``~/.prefect``), without importing Prefect."""
+    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+
+
+class Settings(BaseSettings):
+    """Read anew by each process; every field is an environment variable ``IGNITION_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="IGNITION_", extra="ignore")
+
+    database_url: str = Field(
+        default_factory=lambda: f"sqlite:///{prefect_home() / 'ignition.db'}",
+        description=(
+            "Where Ignition's tables live: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/DB`."
+            " By default `ignition.db` in PREFECT_HOME; SQLite serves one host only."
+        ),
+    )
+    environment: str = Field(
+        default="dev",
+        description="Name of this environment; a campaign that does not list it is not run here.",
+    )
+    actor: str = Field(
+        default="",
+        description="Who is named in the audit log; by default the operating system's user.",
+    )
+    audit_key_file: Path | None = Field(
+        default=None,
+        description=(
+            "PEM file with the Ed25519 private key that signs audit heads."
+            " By default `ignition-audit-key.pem` in PREFECT_HOME, made on first use."
+        ),
+    )
+    lease_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description=(
+            "Seconds that a sender owns claimed messages without renewing;"
+            " after a crash others take over when they have passed."
+        ),
+    )
+    drain_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description=(
+            "Seconds that a stopping sender waits for replies to what is on the wire;"
+            " what is unanswered then becomes uncertain."
+        ),
+    )
+    control_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        description="Seconds between two looks for pause or cancel while a batch is being sent.",
+    )
+    files_root: Path = Field(
+        default_factory=Path.cwd,
+        description=(
+            "Folder that relative paths without a campaign file of their own are taken from;"
+            " by default the working directory."
+        ),
+    )
+    test_postgres_url: SecretStr | None = Field(
+        default=None,
+        description="Only for the tests: a PostgreSQL server on which they may create databases.",
+    )
