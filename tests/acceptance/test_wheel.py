@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 _PROBE = """
 import importlib.metadata as m, json
-loaded = {p.name: p.load().__file__ for p in m.entry_points(group="prefect.collections") if p.dist.name == "prefect-ignition"}
+ours = [p for p in m.entry_points(group="prefect.collections") if p.dist.name == "prefect-ignition"]
+loaded = {p.name: p.load().__file__ for p in ours}
 import flows.campaign, tasks, ignition_ext
 from importlib.resources import files
 sql = sorted(p.name for p in files("ignition_ext.ledger").iterdir() if p.name.endswith(".sql"))
