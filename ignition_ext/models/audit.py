@@ -28,6 +28,8 @@ class AuditLog(SQLModel, table=True):
     after: Any = Field(default=None, sa_type=Json, nullable=True)
     previous_hash: str = Field(sa_type=text(64))
     hash: str = Field(sa_type=text(64))
+    signature: str = Field(default="", sa_type=text(200), description="Ed25519, base64.")
+    key_id: str = Field(default="", sa_type=text(64))
 
 
 class AuditHead(SQLModel, table=True):

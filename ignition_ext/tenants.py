@@ -1,0 +1,212 @@
+"""Tenants, and what they set at run time; every change is audited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from zoneinfo import available_timezones
+
+from babel import Locale, UnknownLocaleError
+from phonenumbers import SUPPORTED_REGIONS
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext import audit
+from ignition_ext.database import Database
+from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
+from ignition_ext.models import Tenant, TenantSetting
+from ignition_ext.models.types import utc_now
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""As campaign files write it: it becomes a folder, a tag and part of a deployment's name."""
+TITLE_LENGTH = 200
+SETTING_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
+
+
+async def create_tenant(
+    database: Database,
+    *,
+    name: str,
+    title: str = "",
+    timezone: str = "UTC",
+    region: str = "US",
+    locale: str = "en",
+    actor: str,
+) -> Tenant:
+    """Create a tenant.
+
+    Args:
+        database: Ignition's.
+        name: a slug: small letters, digits, hyphens.
+        title: its name for people; the slug when empty.
+        timezone: IANA name, for schedules and templates.
+        region: ISO 3166 code that telephone numbers without ``+`` are read in.
+        locale: BCP 47 tag, for dates and numbers in templates.
+        actor: for the audit log.
+
+    Raises:
+        ConfigurationError: a value is not what it should be; says which.
+        ConflictError: there is a tenant of that name.
+    """
+    tenant = Tenant(
+        name=checked_name(name),
+        title=_checked_title(title) or name,
+        timezone=checked_timezone(timezone),
+        region=checked_region(region),
+        locale=checked_locale(locale),
+    )
+    try:
+        async with database.write() as session:
+            session.add(tenant)
+            await session.flush()
+            assert tenant.id is not None
+            await audit.record(
+                session,
+                tenant_id=tenant.id,
+                actor=actor,
+                action="tenant.created",
+                subject=f"tenant:{tenant.name}",
+                after=tenant.model_dump(include={"name", "title", "timezone", "region", "locale"}),
+            )
+    except IntegrityError as error:
+        raise ConflictError(
+            f"there is a tenant {name!r} already.", mend="Run: ignition tenant list"
+        ) from error
+    return tenant
+
+
+async def get_tenant(session: AsyncSession, name: str) -> Tenant:
+    """The tenant of that name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    query = select(Tenant).where(Tenant.name == name, col(Tenant.deleted_at).is_(None))
+    tenant = (await session.exec(query)).one_or_none()
+    if tenant is None:
+        raise NotFoundError(
+            f"there is no tenant {name!r}.", mend=f"Run: ignition tenant create {name}"
+        )
+    return tenant
+
+
+async def list_tenants(session: AsyncSession) -> Sequence[Tenant]:
+    """All tenants, by name."""
+    query = select(Tenant).where(col(Tenant.deleted_at).is_(None)).order_by(col(Tenant.name))
+    return (await session.exec(query)).all()
+
+
+async def tenant_settings(session: AsyncSession, tenant_id: int) -> Mapping[str, Any]:
+    """What the tenant has set, by key."""
+    query = (
+        select(TenantSetting)
+        .where(TenantSetting.tenant_id == tenant_id)
+        .order_by(col(TenantSetting.key))
+    )
+    return {row.key: row.value for row in await session.exec(query)}
+
+
+async def set_tenant_setting(
+    database: Database, *, tenant: str, key: str, value: Any, actor: str
+) -> bool:
+    """Set one value of a tenant; None takes it away. Returns whether anything changed.
+
+    Raises:
+        ConfigurationError: the key is not one.
+        NotFoundError: there is no such tenant.
+    """
+    if not SETTING_KEY.fullmatch(key):
+        raise ConfigurationError(
+            f"{key!r} cannot be the name of a setting.",
+            mend="Use small letters, digits, dots, hyphens and underscores, a letter first.",
+        )
+    async with database.write() as session:
+        found = await get_tenant(session, tenant)
+        assert found.id is not None
+        row = await session.get(TenantSetting, (found.id, key))
+        before = row.value if row else None
+        if before == value and type(before) is type(value):
+            return False
+        if row is None:
+            session.add(TenantSetting(tenant_id=found.id, key=key, value=value))
+        elif value is None:
+            await session.delete(row)
+        else:
+            row.value, row.updated_at = value, utc_now()
+        await audit.record(
+            session,
+            tenant_id=found.id,
+            actor=actor,
+            action="tenant.setting_changed" if value is not None else "tenant.setting_removed",
+            subject=f"tenant:{found.name}",
+            before=None if before is None else {key: before},
+            after=None if value is None else {key: value},
+        )
+    return True
+
+
+def checked_name(name: str) -> str:
+    """The name, if it is a slug.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} cannot be a tenant's name.",
+            mend="Use up to 63 small letters, digits and hyphens, a letter or digit first.",
+        )
+    return name
+
+
+def checked_timezone(timezone: str) -> str:
+    """The IANA name of a time zone.
+
+    Raises:
+        ConfigurationError: there is no such zone.
+    """
+    if timezone not in available_timezones():
+        raise ConfigurationError(
+            f"{timezone!r} is not a time zone.", mend="Use an IANA name such as Europe/Berlin."
+        )
+    return timezone
+
+
+def checked_region(region: str) -> str:
+    """The region's ISO 3166 code in capitals.
+
+    Raises:
+        ConfigurationError: there is no such region.
+    """
+    code = region.upper()
+    if code not in SUPPORTED_REGIONS:
+        raise ConfigurationError(
+            f"{region!r} is not a region that telephone numbers belong to.",
+            mend="Use a two-letter country code (ISO 3166) such as DE.",
+        )
+    return code
+
+
+def checked_locale(locale: str) -> str:
+    """The locale as a BCP 47 tag: ``de-DE`` also for ``de_DE``.
+
+    Raises:
+        ConfigurationError: Babel knows no such locale.
+    """
+    try:
+        return str(Locale.parse(locale.replace("-", "_"))).replace("_", "-")
+    except (UnknownLocaleError, ValueError) as error:
+        raise ConfigurationError(
+            f"{locale!r} is not a locale.", mend="Use a tag such as de or de-DE."
+        ) from error
+
+
+def _checked_title(title: str) -> str:
+    if len(title) > TITLE_LENGTH or any(ord(sign) < ord(" ") for sign in title):
+        raise ConfigurationError(
+            f"the title is longer than {TITLE_LENGTH} signs or has line breaks.",
+            mend="Give a short name for people to read.",
+        )
+    return title
