@@ -1,43 +1,49 @@
 """What a campaign file says, as values: the contract that operators' files rely on.
 
-Reading YAML with line numbers is ``campaigns/file.py``'s; here is only what the words mean.
+Reading YAML with line numbers is ``campaigns/file.py``'s; here is only what the words mean. What
+the design has and this release does not do is in :data:`NOT_YET`: it is refused, never ignored.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from email.utils import parseaddr
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from ignition_ext.campaigns.duration import Duration, parse_duration
+from ignition_ext.campaigns.schedule import ScheduleSpec
+from ignition_ext.campaigns.sender import check_email_sender, check_headers, check_sms_sender
 from ignition_ext.values import Channel, Guarantee
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\s*$")
-_UNITS = {
-    "ms": "milliseconds",
-    "s": "seconds",
-    "m": "minutes",
-    "h": "hours",
-    "d": "days",
-    "w": "weeks",
+NOT_YET = {
+    "schedules.quartz": "write `cron:`, which has no seconds",
+    "schedules.business_day": "write `rrule:` or `cron:`",
+    "schedules.at": "write `cron:`",
+    "schedules.calendar": "write `rrule:` with the dates",
+    "delivery.quiet_hours": "schedule the campaign outside of them",
+    "throttle.per_domain": "write `per_second:`, which bounds all domains together",
 }
+"""Keys of the design that this release refuses, and what to write meanwhile."""
 
+MAX_ATTACHMENTS = 20
+MAX_SCHEDULES = 50
+"""Prefect's scheduler walks through every schedule of every deployment once a minute."""
+MAX_RATE = 100_000
+"""Messages a second: beyond any server, so a slip of the pen."""
 
-def parse_duration(value: Any) -> Any:
-    """``30s``, ``10m``, ``6h``, ``2d`` as a timedelta; other types are left to Pydantic."""
-    if not isinstance(value, str):
-        return value
-    match = _DURATION.match(value)
-    if match is None:
-        raise ValueError(f"{value!r} is not a duration; write a number and ms, s, m, h, d or w")
-    return timedelta(**{_UNITS[match[2]]: float(match[1])})
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=SLUG)]
 
 
 class CampaignChannel(StrEnum):
@@ -56,15 +62,15 @@ class _Part(BaseModel):
 class AudienceSpec(_Part):
     """Exactly one source: a stored audience, a CSV file, or a query on a block's database."""
 
-    name: str | None = None
-    csv: str | None = None
-    sql: str | None = None
-    block: str | None = None
-    where: str | None = None
+    name: str | None = Field(default=None, min_length=1, max_length=100)
+    csv: str | None = Field(default=None, min_length=1, max_length=500)
+    sql: str | None = Field(default=None, min_length=1, max_length=20_000)
+    block: str | None = Field(default=None, min_length=1, max_length=200)
+    where: str | None = Field(default=None, min_length=1, max_length=5_000)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        given = [source for source in ("name", "csv", "sql") if getattr(self, source)]
+        given = [source for source in ("name", "csv", "sql") if getattr(self, source) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of name, csv and sql")
         if (self.sql is None) != (self.block is None):
@@ -72,36 +78,33 @@ class AudienceSpec(_Part):
         return self
 
 
-class ScheduleSpec(_Part):
-    """One schedule. Only ``cron`` and ``interval`` are turned into Prefect's so far."""
-
-    cron: str | None = None
-    interval: Duration | None = None
-    rrule: str | None = None
-    timezone: str | None = None
-    active: bool = True
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        given = [kind for kind in ("cron", "interval", "rrule") if getattr(self, kind)]
-        if len(given) != 1:
-            raise ValueError("give exactly one of cron, interval and rrule")
-        return self
-
-
 class DeliverySpec(_Part):
     """How a run is carried out."""
 
     guarantee: Guarantee = Guarantee.AT_MOST_ONCE
-    senders: int = Field(default=1, ge=1, le=64)
-    batch: int = Field(default=2000, ge=1, le=50_000)
+    senders: StrictInt = Field(default=1, ge=1, le=64)
+    batch: StrictInt = Field(default=2000, ge=1, le=50_000)
     deadline: Duration | None = None
+
+    @field_validator("senders")
+    @classmethod
+    def _one_sender_yet(cls, value: int) -> int:
+        if value > 1:
+            raise ValueError("more than one sender is not supported yet; leave it at 1")
+        return value
 
 
 class ThrottleSpec(_Part):
     """Upper bounds on the rate; None: as fast as the server takes it."""
 
-    per_second: float | None = Field(default=None, gt=0)
+    per_second: Rate | None = None
+
+    @field_validator("per_second", mode="before")
+    @classmethod
+    def _a_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(f"{value} is not a number of messages a second")
+        return value
 
 
 class RetryStrategy(StrEnum):
@@ -117,36 +120,47 @@ class RetrySpec(_Part):
     """When a refused message is tried again."""
 
     strategy: RetryStrategy = RetryStrategy.EXPONENTIAL_JITTER
-    attempts: int = Field(default=5, ge=1, le=100)
+    attempts: StrictInt = Field(default=5, ge=1, le=100)
     base: Duration = timedelta(seconds=30)
     max: Duration = timedelta(hours=1)
+
+    @model_validator(mode="after")
+    def _base_within_max(self) -> Self:
+        if self.base > self.max:
+            raise ValueError("base, the first wait, is longer than max")
+        return self
 
 
 class OwnerSpec(_Part):
     """Who answers for a campaign."""
 
-    name: str
-    email: str | None = None
+    name: str = Field(min_length=1, max_length=200)
+    email: str | None = Field(default=None, max_length=320)
+
+    @field_validator("email")
+    @classmethod
+    def _a_mailbox(cls, value: str | None) -> str | None:
+        return None if value is None else check_email_sender(value)
 
 
 class CampaignDefinition(_Part):
     """A whole campaign file."""
 
-    name: str = Field(pattern=SLUG)
-    tenant: str = Field(pattern=SLUG)
+    name: Name
+    tenant: Name
     channel: CampaignChannel
     audience: AudienceSpec
-    template: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}(@\d+)?$")
-    block: str
-    from_: str = Field(alias="from")
-    headers: dict[str, str] = Field(default_factory=dict)
-    attachments: list[str] = Field(default_factory=list)
-    schedules: list[ScheduleSpec] = Field(default_factory=list)
+    template: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,99}(@[1-9]\d{0,8})?$")
+    block: Name
+    from_: str = Field(alias="from", min_length=1, max_length=500)
+    headers: dict[str, str] = Field(default_factory=dict, max_length=50)
+    attachments: list[str] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
+    schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=MAX_SCHEDULES)
     delivery: DeliverySpec = DeliverySpec()
     throttle: ThrottleSpec = ThrottleSpec()
     retry: RetrySpec = RetrySpec()
     owner: OwnerSpec | None = None
-    environments: list[str] = Field(default_factory=list)
+    environments: list[Name] = Field(default_factory=list, max_length=50)
 
     @field_validator("channel")
     @classmethod
@@ -155,21 +169,40 @@ class CampaignDefinition(_Part):
             raise ValueError(f"{value.value!r} is not supported yet; write one file a channel")
         return value
 
+    @field_validator("from_")
+    @classmethod
+    def _sender_fits_channel(cls, value: str, info: ValidationInfo) -> str:
+        match info.data.get("channel"):
+            case CampaignChannel.EMAIL:
+                return check_email_sender(value)
+            case CampaignChannel.SMS:
+                return check_sms_sender(value)
+            case _:
+                return value  # the channel's own error is told instead
+
     @field_validator("headers")
     @classmethod
-    def _no_line_breaks(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if re.search(r"[\r\n]", name + text):
-                raise ValueError(f"header {name!r} holds a line break")
+    def _headers_fit(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        check_headers(value)
+        if value and info.data.get("channel") is CampaignChannel.SMS:
+            raise ValueError("an SMS has no headers")
         return value
 
-    @model_validator(mode="after")
-    def _sender_fits_channel(self) -> Self:
-        if re.search(r"[\r\n]", self.from_):
-            raise ValueError("from holds a line break")
-        if self.channel is CampaignChannel.EMAIL and "@" not in parseaddr(self.from_)[1]:
-            raise ValueError(f"from: {self.from_!r} is not an email address")
-        return self
+    @field_validator("attachments")
+    @classmethod
+    def _attachments_fit(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        if value and info.data.get("channel") is CampaignChannel.SMS:
+            raise ValueError("an SMS has no attachments")
+        if len(set(value)) != len(value):
+            raise ValueError("a file stands twice")
+        return value
+
+    @field_validator("schedules")
+    @classmethod
+    def _schedules_differ(cls, value: list[ScheduleSpec]) -> list[ScheduleSpec]:
+        if any(schedule in value[:index] for index, schedule in enumerate(value)):
+            raise ValueError("a schedule stands twice; it would run the campaign twice")
+        return value
 
     @property
     def message_channel(self) -> Channel:
@@ -180,3 +213,20 @@ class CampaignDefinition(_Part):
     def reference(self) -> str:
         """``tenant/name``, as commands write it."""
         return f"{self.tenant}/{self.name}"
+
+
+__all__ = [
+    "NOT_YET",
+    "SLUG",
+    "AudienceSpec",
+    "CampaignChannel",
+    "CampaignDefinition",
+    "DeliverySpec",
+    "Duration",
+    "OwnerSpec",
+    "RetrySpec",
+    "RetryStrategy",
+    "ScheduleSpec",
+    "ThrottleSpec",
+    "parse_duration",
+]
