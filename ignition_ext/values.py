@@ -179,6 +179,7 @@ class Recipient:
         timezone: IANA name, or None for the tenant's default.
         data: every column of the source, as templates see it.
         line: line of the source file, 0 where there is none.
+        id: the row of a stored audience, None where the recipient is not stored.
     """
 
     email: str | None
@@ -188,3 +189,4 @@ class Recipient:
     external_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     line: int = 0
+    id: int | None = None

@@ -22,6 +22,9 @@ class Audience(SQLModel, table=True):
     tenant_id: int = Field(foreign_key="tenant.id")
     name: str = Field(sa_type=text(100))
     generation: int = Field(default=0, description="The import that is in force; 0 before one.")
+    reserved: int = Field(
+        default=0, description="Last generation handed out to an import, whatever became of it."
+    )
     columns: list[str] = Field(default_factory=list, sa_type=Json)
     size: int = Field(default=0)
     source: str = Field(default="", sa_type=text(500))

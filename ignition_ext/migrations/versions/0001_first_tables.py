@@ -156,6 +156,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("reserved", sa.Integer(), nullable=False),
         sa.Column("columns", JSON, nullable=False),
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("source", sa.String(length=500), nullable=False),
