@@ -8,6 +8,7 @@ from ignition_ext.templates.rendering.manifest import Manifest
 from ignition_ext.templates.rendering.references import closure
 from ignition_ext.templates.rendering.renderer import compile_file
 from ignition_ext.templates.rendering.sandbox import TemplateEnvironment
+from ignition_ext.templates.rendering.variables import needed_columns
 
 
 def compile_bundle(
@@ -28,4 +29,4 @@ def compile_bundle(
     environment = TemplateEnvironment(needed)
     for file in needed:
         compile_file(environment, file)
-    return needed, ()
+    return needed, needed_columns(name, needed, manifest.model_dump())
