@@ -1,0 +1,5 @@
+"""Blocks: what an operator fills in once in the Prefect UI."""
+
+from blocks.smtp import SmtpServer
+
+__all__ = ["SmtpServer"]
