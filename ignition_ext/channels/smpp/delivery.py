@@ -1,0 +1,173 @@
+"""One call of ``deliver``: the binds, what they share, and the order in which all of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from ignition_ext.channels.smpp import codec
+from ignition_ext.channels.smpp.intake import Intake
+from ignition_ext.channels.smpp.message import SmsEnvelope
+from ignition_ext.channels.smpp.options import SmppOptions
+from ignition_ext.channels.smpp.prepare import References
+from ignition_ext.channels.smpp.desk import ReceiptDesk
+from ignition_ext.channels.smpp.session import Session
+from ignition_ext.channels.smpp.worker import Worker
+from ignition_ext.channels.transport import Journal
+from ignition_ext.errors import ConnectFailed, Throttled
+from ignition_ext.values import Delivery, OutcomeKind
+
+logger = logging.getLogger(__name__)
+
+_BUSY_BIND_ERRORS = (ConnectFailed, Throttled)
+"""What one bind of several may meet while the others work on; anything else stops them all."""
+
+
+class DeliveryRun:
+    """Drains one source of envelopes; made for one call, then done."""
+
+    def __init__(
+        self,
+        options: SmppOptions,
+        journal: Journal,
+        references: References,
+        desk: ReceiptDesk,
+        linger: float,
+    ) -> None:
+        self._options, self._desk, self._linger = options, desk, linger
+        self.journal, self.references = journal, references
+        self.intake = Intake(options.window * options.binds, self._wake_all)
+        self._finished: list[tuple[Worker, Delivery]] = []
+        self._some_finished = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._workers = [Worker(options, self) for _ in range(options.binds)]
+        self._error: BaseException | None = None
+
+    # -------------------------------------------------------------- what workers tell
+
+    def finish(self, worker: Worker, delivery: Delivery) -> None:
+        """Queue a delivery to be settled."""
+        self._finished.append((worker, delivery))
+        self._settled.clear()
+        self._some_finished.set()
+        if self._linger > 0:
+            for part in delivery.parts:
+                if part.outcome.kind is OutcomeKind.ACCEPTED:
+                    self._desk.awaited.accepted(part.outcome.provider_id)
+
+    def delivered(self, session: Session, header: codec.Header, pdu: bytes) -> None:
+        """Hand a deliver_sm or data_sm to the desk."""
+        self._desk.take(session, header, pdu)
+
+    # -------------------------------------------------------------- the run
+
+    async def run(self, envelopes: AsyncIterator[SmsEnvelope], stop: asyncio.Event) -> None:
+        """Send until ``envelopes`` ends or ``stop`` is set; see the transport's contract."""
+        feeder = asyncio.create_task(self._feed(envelopes))
+        helpers = [
+            asyncio.create_task(self._desk.run()),
+            asyncio.create_task(self._watch(stop, feeder)),
+        ]
+        settler = asyncio.create_task(self._settle())
+        crew = asyncio.gather(*(self._work(worker) for worker in self._workers))
+        try:
+            await asyncio.shield(crew)
+            await self._wait_settled(settler)
+            if self._error is None:
+                await self._await_receipts(stop)
+        except asyncio.CancelledError:
+            # The far side may have taken what is unanswered: say so before going.
+            feeder.cancel()
+            for worker in self._workers:
+                worker.hurry()
+            await crew
+            await self._wait_settled(settler)
+            raise
+        finally:
+            await self._close([feeder, settler, *helpers])
+        if self._error is not None:
+            raise self._error
+
+    async def _feed(self, envelopes: AsyncIterator[SmsEnvelope]) -> None:
+        try:
+            await self.intake.fill(envelopes)
+        except Exception as error:
+            self._fail(error)
+
+    async def _work(self, worker: Worker) -> None:
+        try:
+            await worker.run()
+        except _BUSY_BIND_ERRORS as error:
+            self._lost_bind(worker, error)
+        except Exception as error:
+            self._fail(error)
+            worker.hurry()
+
+    def _lost_bind(self, worker: Worker, error: ConnectFailed | Throttled) -> None:
+        self._workers.remove(worker)
+        if self._workers:
+            logger.warning(
+                "%d binds left of %d: %s", len(self._workers), self._options.binds, error
+            )
+        else:
+            self._error = self._error or error
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        for worker in self._workers:
+            worker.stop()
+
+    async def _watch(self, stop: asyncio.Event, feeder: asyncio.Task[None]) -> None:
+        await stop.wait()
+        feeder.cancel()
+        for worker in self._workers:
+            worker.stop()
+        await asyncio.sleep(self._options.drain_timeout)
+        for worker in self._workers:
+            worker.hurry()
+
+    async def _settle(self) -> None:
+        while True:
+            await self._some_finished.wait()
+            self._some_finished.clear()
+            batch, self._finished = self._finished, []
+            if not batch:
+                continue
+            await self.journal.settle([delivery for _, delivery in batch])
+            for worker, _ in batch:
+                worker.settled(1)
+            if not self._finished:
+                self._settled.set()
+
+    async def _wait_settled(self, settler: asyncio.Task[None]) -> None:
+        waiter = asyncio.create_task(self._settled.wait())
+        await asyncio.wait({settler, waiter}, return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        if settler.done():
+            settler.result()
+
+    async def _await_receipts(self, stop: asyncio.Event) -> None:
+        awaited = self._desk.awaited
+        while awaited.count and not stop.is_set():
+            awaited.changed.clear()
+            try:
+                async with asyncio.timeout(self._linger):
+                    await awaited.changed.wait()
+            except TimeoutError:
+                return
+
+    async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
+        await self._desk.drained()
+        await asyncio.gather(
+            *(worker.session.close() for worker in self._workers if worker.session is not None)
+        )
+        await self._desk.drained()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _wake_all(self) -> None:
+        for worker in self._workers:
+            worker.wake()
