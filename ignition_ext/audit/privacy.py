@@ -14,7 +14,7 @@ PHONE_MARK = "[phone]"
 
 # Bounded repetitions: linear in the text, whatever it holds. The last label has a letter, so
 # that template@3 stays. The local part may be quoted or in any script (RFC 6531).
-_EMAIL = re.compile(r"""[^\s<>"',;:()\[\]@/]{1,64}@(?:[\w-]{1,63}\.){1,10}[\w-]{0,62}[^\W\d_]\b""")
+_EMAIL = re.compile(r"""[^\s<>",;:()\[\]@]{1,64}@(?:[\w-]{1,63}\.){1,10}[\w-]{0,62}[^\W\d_]\b""")
 
 # International with + (E.164 has at most 15 digits); national with a trunk 0; NANP as written.
 # Looks around keep hashes, UUIDs, times and UTC offsets whole.

@@ -112,8 +112,12 @@ async def _verify_chain(
         rows=count,
         seq=walk.seq,
         hash=walk.hash,
-        findings=tuple(sorted(found, key=lambda finding: finding.seq)),
+        findings=tuple(sorted(found, key=_severity)),
     )
+
+
+def _severity(finding: Finding) -> tuple[int, bool]:
+    return finding.seq, finding.kind is FindingKind.UNKNOWN_KEY
 
 
 def _differs(walk: Walk, expected: CheckpointChain | None) -> Finding | None:
