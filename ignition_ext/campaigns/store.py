@@ -118,9 +118,8 @@ async def write(
     *,
     base_path: Path,
     actor: str,
-    deployment_id: UUID | None = None,
 ) -> Applied:
-    """The same in the caller's transaction, with the Prefect deployment's id where it is known."""
+    """The same in the caller's transaction."""
     tenant = await get_tenant(session, definition.tenant)
     assert tenant.id is not None
     campaign = await _locked(session, tenant.id, definition.name)
@@ -130,8 +129,6 @@ async def write(
         session.add(campaign)
         await session.flush()
     assert campaign.id is not None
-    if deployment_id is not None:
-        campaign.prefect_deployment_id = deployment_id
     before = None if new else await _version(session, campaign)
     now = digest(definition, base_path)
     if before is not None and before.digest == now and campaign.deleted_at is None:
@@ -164,6 +161,12 @@ async def write(
         },
     )
     return Applied(campaign_id=campaign.id, version=campaign.version, changed=True)
+
+
+async def set_deployment(session: AsyncSession, campaign_id: int, deployment_id: UUID) -> None:
+    """Keep the id of the campaign's Prefect deployment, in the caller's transaction."""
+    campaign = await session.get_one(Campaign, campaign_id)
+    campaign.prefect_deployment_id = deployment_id
 
 
 async def mark_deleted(session: AsyncSession, reference: str, *, actor: str) -> Campaign:

@@ -1,0 +1,198 @@
+"""The Prefect deployment of a campaign: ``campaign/<tenant>.<name>``.
+
+It is compared before it is written: Prefect replaces schedules and drops the runs that they made
+whenever a deployment is posted, also when nothing in it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.utilities.callables import parameter_schema
+
+from ignition_ext.campaigns.definition import CampaignDefinition
+from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.orchestration.schedules import prefect_schedules
+
+FLOW = "campaign"
+ENTRYPOINT = "flows.campaign.campaign"
+"""Dotted: a worker imports the installed package, wherever it was deployed from."""
+CONCURRENCY = 1
+"""Two runs of one campaign at once would only share its rate; the second waits its turn."""
+
+
+def form(parameters: CampaignParameters) -> None:
+    """The signature of the flow, for the form that the UI draws.
+
+    Args:
+        parameters: Which campaign, and how much of it.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentSpec:
+    """What of a deployment is Ignition's; the rest (pause, job variables) is the operator's."""
+
+    name: str
+    description: str
+    tags: Sequence[str]
+    pool: str
+    parameters: Mapping[str, Any]
+    schema: Mapping[str, Any]
+    schedules: Sequence[DeploymentScheduleCreate]
+    entrypoint: str = ENTRYPOINT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensured:
+    """A deployment after it was brought in step; ``before`` is None when it is new."""
+
+    id: UUID
+    changed: tuple[str, ...]
+    before: DeploymentResponse | None
+
+    @property
+    def created(self) -> bool:
+        """Whether there was none before."""
+        return self.before is None
+
+
+def deployment_name(reference: str) -> str:
+    """``acme.newsletter`` for ``acme/newsletter``."""
+    return reference.replace("/", ".")
+
+
+def campaign_deployment(definition: CampaignDefinition, *, timezone: str) -> DeploymentSpec:
+    """The deployment that a campaign wants; ``timezone`` is its tenant's."""
+    owner = f" Owner: {definition.owner.name}." if definition.owner else ""
+    return DeploymentSpec(
+        name=deployment_name(definition.reference),
+        description=(
+            f"The {definition.channel} campaign {definition.reference}:"
+            f" template {definition.template}, block {definition.block}.{owner}"
+        ),
+        tags=(
+            f"tenant:{definition.tenant}",
+            f"channel:{definition.channel}",
+            f"campaign:{definition.name}",
+        ),
+        pool=definition.message_channel.value,
+        parameters={"parameters": {"campaign": definition.reference}},
+        schema=parameter_schema(form).model_dump_for_openapi(),
+        schedules=prefect_schedules(definition.schedules, timezone=timezone),
+    )
+
+
+async def find_deployment(client: PrefectClient, name: str) -> DeploymentResponse | None:
+    """The deployment of that name of the flow ``campaign``, if there is one."""
+    try:
+        return await client.read_deployment_by_name(f"{FLOW}/{name}")
+    except ObjectNotFound:
+        return None
+
+
+async def ensure_deployment(client: PrefectClient, spec: DeploymentSpec) -> Ensured:
+    """Create or change the deployment so that it is as wanted; touch nothing when it is.
+
+    One request, one transaction of the server's: it is changed as a whole or not at all.
+    """
+    before = await find_deployment(client, spec.name)
+    changed = ("all",) if before is None else differences(before, spec)
+    if before is not None and not changed:
+        return Ensured(id=before.id, changed=(), before=before)
+    posted = await _post(client, spec, before)
+    return Ensured(id=posted, changed=changed, before=before)
+
+
+async def undo(client: PrefectClient, ensured: Ensured, spec: DeploymentSpec) -> None:
+    """Put the deployment back to what it was before :func:`ensure_deployment`."""
+    before = ensured.before
+    if before is None:
+        await client.delete_deployment(ensured.id)
+    elif ensured.changed:
+        was = replace(
+            spec,
+            description=before.description or "",
+            tags=before.tags,
+            pool=before.work_pool_name or spec.pool,
+            parameters=before.parameters,
+            schema=before.parameter_openapi_schema or {},
+            entrypoint=before.entrypoint or spec.entrypoint,
+            schedules=[
+                DeploymentScheduleCreate(schedule=s.schedule, active=s.active, slug=s.slug)
+                for s in before.schedules
+            ],
+        )
+        await _post(client, was, before)
+
+
+async def delete_deployment(client: PrefectClient, name: str) -> bool:
+    """Remove the deployment and its scheduled runs; returns whether there was one."""
+    found = await find_deployment(client, name)
+    if found is not None:
+        await client.delete_deployment(found.id)
+    return found is not None
+
+
+def differences(before: DeploymentResponse, spec: DeploymentSpec) -> tuple[str, ...]:
+    """What would have to change, by name."""
+    limit = before.global_concurrency_limit
+    options = before.concurrency_options
+    pairs: dict[str, tuple[Any, Any]] = {
+        "description": (before.description, spec.description),
+        "tags": (sorted(before.tags), sorted(spec.tags)),
+        "pool": (before.work_pool_name, spec.pool),
+        "parameters": (before.parameters, spec.parameters),
+        "schema": (before.parameter_openapi_schema, spec.schema),
+        "entrypoint": (before.entrypoint, spec.entrypoint),
+        "pull_steps": (before.pull_steps, []),
+        "path": (before.path, None),
+        "concurrency": (limit.limit if limit else None, CONCURRENCY),
+        "collisions": (
+            options.collision_strategy if options else None,
+            ConcurrencyLimitStrategy.ENQUEUE,
+        ),
+        "enforcement": (before.enforce_parameter_schema, True),
+        "schedules": (_comparable(before.schedules), _comparable(spec.schedules)),
+    }
+    return tuple(name for name, (is_, wanted) in pairs.items() if is_ != wanted)
+
+
+def _comparable(schedules: Sequence[Any]) -> list[Any]:
+    return sorted(
+        (
+            [schedule.slug or "", schedule.active, schedule.schedule.model_dump(mode="json")]
+            for schedule in schedules
+        ),
+        key=lambda row: (row[0], str(row[2])),
+    )
+
+
+async def _post(
+    client: PrefectClient, spec: DeploymentSpec, before: DeploymentResponse | None
+) -> UUID:
+    return await client.create_deployment(
+        flow_id=await client.create_flow_from_name(FLOW),
+        name=spec.name,
+        description=spec.description,
+        tags=list(spec.tags),
+        parameters=dict(spec.parameters),
+        parameter_openapi_schema=dict(spec.schema),
+        enforce_parameter_schema=True,
+        entrypoint=spec.entrypoint,
+        # None would store the deployer's own folder as the place to run in.
+        pull_steps=[],
+        work_pool_name=spec.pool,
+        schedules=list(spec.schedules),
+        concurrency_limit=CONCURRENCY,
+        concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
+        job_variables=before.job_variables if before else None,
+    )

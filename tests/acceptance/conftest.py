@@ -1,0 +1,101 @@
+"""Fixtures for tests against a real Prefect server and real workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from ignition_ext.devtools.stack import PrefectServer, scrubbed_environment
+from ignition_ext.orchestration.client import prefect_client
+from ignition_ext.orchestration.setup import prepare_server
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Stdout as the one JSON document that it has to be."""
+        return json.loads(self.out)
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A Prefect server on SQLite with Ignition's block types and work pools."""
+    with PrefectServer(tmp_path_factory.mktemp("prefect")) as server:
+
+        async def prepare() -> None:
+            async with prefect_client() as client:
+                await prepare_server(client)
+
+        with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
+            asyncio.run(prepare())
+        yield server
+
+
+@pytest.fixture
+def prefect(
+    prefect_server: PrefectServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[PrefectServer]:
+    """The shared server, named by this process's settings and environment."""
+    for name, value in prefect_server.environment.items():
+        monkeypatch.setenv(name, value)
+    with temporary_settings(
+        {PREFECT_API_URL: prefect_server.url, PREFECT_HOME: prefect_server.home}
+    ):
+        yield prefect_server
+
+
+@pytest.fixture
+def tenant_name() -> str:
+    """A name that no other test uses: the Prefect server is shared."""
+    return f"acme-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def ignition(tmp_path: Path) -> Command:
+    """Runs the command ``ignition`` as an operator does, in a process and folder of its own."""
+    environment = {
+        **scrubbed_environment(),
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "IGNITION_ACTOR": "test",
+        "COLUMNS": "200",
+    }
+
+    def run(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Finished:
+        named = {
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith(("PREFECT_", "IGNITION_"))
+        }
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("ignition")), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**environment, **named, **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
