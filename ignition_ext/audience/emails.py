@@ -33,6 +33,9 @@ def _library(text: str) -> tuple[str, str]:
         found = validate_email(text, check_deliverability=False)
     except EmailNotValidError as error:
         raise EmailProblem(str(error)) from error
+    # The library allows more unless it is strict, which older releases cannot be.
+    if len(found.local_part.encode()) > MAX_LOCAL:
+        raise EmailProblem(f"There are more than {MAX_LOCAL} bytes before the @-sign.")
     return found.local_part, found.ascii_domain.lower()
 
 
