@@ -1,5 +1,6 @@
 """Blocks: what an operator fills in once in the Prefect UI."""
 
+from blocks.smpp import SmppGateway
 from blocks.smtp import SmtpServer
 
-__all__ = ["SmtpServer"]
+__all__ = ["SmppGateway", "SmtpServer"]
