@@ -61,7 +61,7 @@ async def make_bundle(
                     mend=f"Push {'' if drafts else 'and publish '}{other!r} first.",
                 )
             pins[other] = version.version
-            gathered |= template_files(other, version.files) or {f"{other}/": ""}
+            gathered |= template_files(other, version.files)
     compiled, variables = compile_bundle(name, gathered, manifest)
     used = {file.partition("/")[0] for file in compiled}
     return Bundle(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ignition_ext.templates.rendering.inline import inline_styles
 from ignition_ext.templates.rendering.manifest import Manifest
+from ignition_ext.templates.rendering.markup import refuse_open_values
+from ignition_ext.templates.rendering.outline import Page
 from ignition_ext.templates.rendering.references import closure
 from ignition_ext.templates.rendering.renderer import compile_file
-from ignition_ext.templates.rendering.sandbox import TemplateEnvironment
+from ignition_ext.templates.rendering.sandbox import TemplateEnvironment, is_markup
+from ignition_ext.templates.rendering.sources import part_of
 from ignition_ext.templates.rendering.variables import needed_columns
 
 
@@ -26,7 +30,23 @@ def compile_bundle(
     """
     own = [file for file in files if file.startswith(f"{name}/")]
     needed = closure(files, own)
-    environment = TemplateEnvironment(needed)
-    for file in needed:
+    _check(needed)
+    variables = needed_columns(name, needed, manifest.model_dump())
+    if manifest.inline_css:
+        needed |= _inlined(needed, [file for file in own if part_of(file) == "body.html"])
+        _check(needed)
+    return needed, variables
+
+
+def _inlined(files: Mapping[str, str], roots: list[str]) -> dict[str, str]:
+    environment = TemplateEnvironment(files)
+    pages = {file: Page(environment, files, file) for file in files if is_markup(file)}
+    for page in pages.values():
+        refuse_open_values(page.source, page.spans, page.tags, page.file)
+    return inline_styles(pages, roots)
+
+
+def _check(files: Mapping[str, str]) -> None:
+    environment = TemplateEnvironment(files)
+    for file in files:
         compile_file(environment, file)
-    return needed, needed_columns(name, needed, manifest.model_dump())
