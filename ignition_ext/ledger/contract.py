@@ -65,12 +65,15 @@ class Lease:
 
     Attributes:
         next_at: when the earliest held or deferred message becomes sendable, None without one.
+        lapses_at: when the earliest lease of another sender ends, None without one; what it
+            holds may become sendable then.
         run_state: what the operator asked of the run, read in the same transaction.
     """
 
     id: LeaseId
     messages: Sequence[ClaimedMessage]
     next_at: datetime | None
+    lapses_at: datetime | None = None
     run_state: RunState
 
 
@@ -119,13 +122,20 @@ class Ledger(Protocol):
     async def snapshot(
         self, run: RunRef, batches: AsyncIterator[Sequence[NewMessage]]
     ) -> SnapshotResult:
-        """Add a run's messages, each batch in its own transaction; a second time adds nothing."""
+        """Add a run's messages, each batch in its own transaction; a second time adds nothing.
+
+        Stops early when the run holds its ``max_messages``, was cancelled, or was finished by
+        another; ``batches`` is not read at all when the snapshot is whole already.
+        """
         ...
 
     async def finish_snapshot(
         self, run: RunRef, *, skipped: int, rejected: int, duplicates: int
     ) -> None:
-        """Mark the run's snapshot as whole, with what the source did not yield."""
+        """Mark the run's snapshot as whole, with what the source did not yield.
+
+        Changes nothing when it is whole already, or when the run is over or cancelled.
+        """
         ...
 
     async def claim(self, run: RunRef, *, limit: int, lease: timedelta) -> Lease:
@@ -187,7 +197,7 @@ class Ledger(Protocol):
         """Store receipts, update the parts and messages they match; returns how many matched."""
         ...
 
-    async def messages(
+    def messages(
         self,
         run_id: UUID,
         *,

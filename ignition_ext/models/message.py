@@ -43,6 +43,7 @@ class Message(SQLModel, table=True):
         ),
         Index(
             "ix_message_lease",
+            "run_id",
             "lease_until",
             postgresql_where=_LEASED,
             sqlite_where=_LEASED,
@@ -64,7 +65,17 @@ class Message(SQLModel, table=True):
     timezone: str | None = Field(default=None, sa_type=text(64))
     data: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     state: str = Field(default=MessageState.PENDING, sa_type=text(16))
+    seq: int = Field(
+        default=1,
+        sa_column_kwargs={"server_default": "1"},
+        description="Changes of state so far: the number of its last event.",
+    )
     attempts: int = Field(default=0)
+    resends: int = Field(
+        default=0,
+        sa_column_kwargs={"server_default": "0"},
+        description="Times that it went from uncertain to pending: copies that may exist.",
+    )
     not_before: datetime | None = Field(default=None, sa_type=UtcDateTime)
     lease_id: UUID | None = Field(default=None, sa_type=Uuid)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -85,7 +96,7 @@ class MessagePart(SQLModel, table=True):
     __tablename__ = "message_part"
     __table_args__ = (
         CheckConstraint(enum_check("state", MessageState), name="ck_message_part_state"),
-        Index("ix_message_part_provider", "bind", "provider_id"),
+        Index("ix_message_part_provider", "bind", "provider_key"),
     )
 
     message_id: UUID = Field(primary_key=True, sa_type=Uuid)
@@ -95,6 +106,12 @@ class MessagePart(SQLModel, table=True):
     parts: int
     bind: str = Field(default="", sa_type=text(200), description="SMSC and system id it went by.")
     provider_id: str = Field(default="", sa_type=text(100))
+    provider_key: str = Field(
+        default="",
+        sa_type=text(100),
+        sa_column_kwargs={"server_default": ""},
+        description="The id in one case and without leading zeros, to find it by.",
+    )
     state: str = Field(default=MessageState.SENT, sa_type=text(16))
     code: str = Field(default="", sa_type=text(20))
     detail: str = Field(default="", sa_type=text(500))
@@ -102,7 +119,11 @@ class MessagePart(SQLModel, table=True):
 
 
 class MessageEvent(SQLModel, table=True):
-    """One change of a message's state; rows are only added."""
+    """One change of a message's state; rows are only added.
+
+    ``seq`` counts from 1 within a message without gaps: order by it, for two changes may bear the
+    same time. The id is the message's with ``seq`` in its last 24 bits, so no number comes twice.
+    """
 
     __tablename__ = "message_event"
     __table_args__ = (Index("ix_message_event_message", "message_id", "at"),)
@@ -111,6 +132,7 @@ class MessageEvent(SQLModel, table=True):
     run_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
     tenant_id: int
     message_id: UUID = Field(sa_type=Uuid)
+    seq: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     at: datetime = Field(sa_type=UtcDateTime)
     old_state: str = Field(default="", sa_type=text(16), description="Empty for the first.")
     new_state: str = Field(sa_type=text(16))
@@ -125,7 +147,7 @@ class Receipt(SQLModel, table=True):
 
     __tablename__ = "receipt"
     __table_args__ = (
-        Index("ix_receipt_provider", "bind", "provider_id"),
+        Index("ix_receipt_provider", "bind", "provider_key"),
         Index(
             "ix_receipt_unmatched",
             "received_at",
@@ -140,10 +162,22 @@ class Receipt(SQLModel, table=True):
     channel: str = Field(sa_type=text(8))
     bind: str = Field(default="", sa_type=text(200))
     provider_id: str = Field(default="", sa_type=text(100))
+    provider_key: str = Field(
+        default="", sa_type=text(100), sa_column_kwargs={"server_default": ""}
+    )
+    id_format: str = Field(
+        default="auto",
+        sa_type=text(16),
+        sa_column_kwargs={"server_default": "auto"},
+        description="How this bind writes ids in responses and receipts.",
+    )
     address: str = Field(default="", sa_type=text(320))
     status: str = Field(default="", sa_type=text(20), description="DELIVRD, UNDELIV …")
     code: str = Field(default="", sa_type=text(20))
     final: bool = Field(default=False)
+    state: str | None = Field(
+        default=None, sa_type=text(16), description="What it tells; NULL when not final."
+    )
     raw: str = Field(default="", sa_type=text(1000))
     message_id: UUID | None = Field(default=None, sa_type=Uuid)
     part: int | None = Field(default=None)

@@ -1,0 +1,75 @@
+-- Segments of SMS and their receipts on PostgreSQL.
+
+-- name: share_bind
+-- Storing segments and storing receipts exclude each other on a bind: either the receipt finds
+-- the segment, or the segment finds the receipt; never do both miss.
+SELECT pg_advisory_xact_lock_shared(hashtextextended(%(bind)s, 0));
+
+-- name: lock_bind
+SELECT pg_advisory_xact_lock(hashtextextended(%(bind)s, 0));
+
+-- name: add_parts
+-- What was accepted once keeps its id: a second copy never hides the first one's receipts.
+INSERT INTO message_part AS p (message_id, part, run_at, tenant_id, parts, bind, provider_id,
+                               provider_key, state, code, detail, updated_at)
+SELECT c.message_id, c.part, c.run_at, c.tenant_id, c.parts, c.bind, c.provider_id,
+       c.provider_key, c.state, c.code, c.detail, statement_timestamp()
+  FROM unnest(%(message_id)s::uuid[], %(part)s::integer[], %(run_at)s::timestamptz[],
+              %(tenant_id)s::integer[], %(parts)s::integer[], %(bind)s::text[],
+              %(provider_id)s::text[], %(provider_key)s::text[], %(state)s::text[],
+              %(code)s::text[], %(detail)s::text[])
+       AS c (message_id, part, run_at, tenant_id, parts, bind, provider_id, provider_key, state,
+             code, detail)
+ON CONFLICT (message_id, part, run_at) DO UPDATE
+   SET parts = excluded.parts, bind = excluded.bind, provider_id = excluded.provider_id,
+       provider_key = excluded.provider_key, state = excluded.state, code = excluded.code,
+       detail = excluded.detail, updated_at = excluded.updated_at
+ WHERE p.state NOT IN ('sent', 'delivered');
+
+-- name: find_parts
+SELECT p.message_id, p.run_at, p.tenant_id, p.part, p.parts, p.bind, p.provider_id,
+       p.provider_key, p.state, m.address
+  FROM message_part p JOIN message m ON m.id = p.message_id AND m.run_at = p.run_at
+ WHERE p.bind = ANY(%(binds)s) AND p.provider_key = ANY(%(keys)s)
+ ORDER BY p.updated_at DESC, p.message_id DESC;
+
+-- name: read_parts
+SELECT p.message_id, p.part, p.state
+  FROM message_part p
+ WHERE p.message_id = ANY(%(ids)s);
+
+-- name: settle_parts
+UPDATE message_part p
+   SET state = c.state, code = c.code, detail = c.detail, updated_at = statement_timestamp()
+  FROM unnest(%(message_id)s::uuid[], %(part)s::integer[], %(run_at)s::timestamptz[],
+              %(state)s::text[], %(code)s::text[], %(detail)s::text[])
+       AS c (message_id, part, run_at, state, code, detail)
+ WHERE p.message_id = c.message_id AND p.part = c.part AND p.run_at = c.run_at
+   AND p.state IN ('sent', 'uncertain');
+
+-- name: add_receipts
+INSERT INTO receipt (id, received_at, channel, bind, provider_id, provider_key, id_format,
+                     address, status, code, final, state, raw)
+SELECT c.id, statement_timestamp(), 'sms', c.bind, c.provider_id, c.provider_key, c.id_format,
+       c.destination, c.status, c.code, c.state IS NOT NULL, c.state, c.raw
+  FROM unnest(%(id)s::uuid[], %(bind)s::text[], %(provider_id)s::text[],
+              %(provider_key)s::text[], %(id_format)s::text[], %(destination)s::text[],
+              %(status)s::text[], %(code)s::text[], %(state)s::text[], %(raw)s::text[])
+       AS c (id, bind, provider_id, provider_key, id_format, destination, status, code, state,
+             raw);
+
+-- name: find_receipts
+-- Older ones than three days cannot be of a message that is being sent now: ids come again.
+SELECT id, bind, provider_id, id_format, address, state, status, code
+  FROM receipt
+ WHERE bind = ANY(%(binds)s) AND provider_key = ANY(%(keys)s) AND message_id IS NULL
+   AND received_at > statement_timestamp() - interval '3 days'
+ ORDER BY received_at, id;
+
+-- name: match_receipts
+UPDATE receipt r
+   SET message_id = c.message_id, part = c.part, run_at = c.run_at, tenant_id = c.tenant_id
+  FROM unnest(%(id)s::uuid[], %(message_id)s::uuid[], %(part)s::integer[],
+              %(run_at)s::timestamptz[], %(tenant_id)s::integer[])
+       AS c (id, message_id, part, run_at, tenant_id)
+ WHERE r.id = c.id AND r.message_id IS NULL;

@@ -1,0 +1,354 @@
+"""Runs of campaigns: opened once, steered by the operator, closed with their counts; all audited.
+
+A run's state is what the operator asked and how it ended; Prefect's own state is only mirrored
+beside it. ``version`` counts the changes, so that of two at once one is told to look again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlmodel import SQLModel, col
+from sqlmodel import select as select_model
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext import audit
+from ignition_ext.database import Database
+from ignition_ext.errors import ConflictError, NotFoundError
+from ignition_ext.ledger.rows import clean
+from ignition_ext.ledger.run_rows import (
+    database_now,
+    locked_run,
+    read_run,
+    required_run,
+    run_ref,
+)
+from ignition_ext.models import Campaign, CampaignRun, Tenant
+from ignition_ext.values import (
+    Guarantee,
+    MessageState,
+    RunRef,
+    RunState,
+    new_id,
+)
+
+_RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
+_REASON_LENGTH, _NAME_LENGTH, _PREFECT_STATE_LENGTH = 2000, 300, 40
+_ASKED: Mapping[RunState, frozenset[RunState]] = {
+    RunState.PAUSED: frozenset({RunState.OPEN}),
+    RunState.OPEN: frozenset({RunState.PAUSED}),
+    RunState.CANCELLED: frozenset({RunState.OPEN, RunState.PAUSED, RunState.FAILED}),
+}
+"""What an operator may ask for, and of a run in which state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a flow run asks for; ``deadline`` counts from the first opening, by the database."""
+
+    tenant_id: int
+    campaign_id: int
+    campaign_version: int
+    template_version_id: int | None = None
+    guarantee: Guarantee = Guarantee.AT_MOST_ONCE
+    max_messages: int | None = None
+    deadline: timedelta | None = None
+    flow_run_id: UUID | None = None
+    flow_run_name: str = ""
+    scheduled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedRun:
+    """A run that may be worked on, if ``state`` is open.
+
+    Attributes:
+        resumed: the run stood there already; this is a retry, or a second firing of a schedule.
+        prefect_attempts: times that a flow's body began it, this one included.
+    """
+
+    ref: RunRef
+    state: RunState
+    snapshot_done: bool
+    resumed: bool
+    prefect_attempts: int
+
+
+async def open_run(database: Database, request: RunRequest, *, actor: str) -> OpenedRun:
+    """The run of this flow run, else that of this scheduled time, else a new one.
+
+    Two processes at once open one. A run that ended is opened again when its own flow run comes
+    back (an operator retried it in Prefect): what is still sendable is sent. That holds for a
+    cancelled one too once it was closed; its cancelled messages stay cancelled. A cancel that is
+    not closed yet is kept, for Prefect may retry by itself meanwhile; so is any end against a
+    second flow run for the same scheduled time. A paused run stays paused.
+    """
+    async with database.write() as session:
+        now = await database_now(session)
+        row = await _find(session, request)
+        resumed = row is not None
+        if row is None:
+            run_id = new_id()
+            resumed = not await _insert(session, request, run_id, now)
+            row = await _added(session, request, run_id)
+        before, state = RunState(row.state), _reopened(row, request)
+        values: dict[str, Any] = {"prefect_attempts": row.prefect_attempts + 1}
+        if state is not before:
+            values |= {
+                "state": state.value,
+                "state_reason": "",
+                "version": row.version + 1,
+                "ended_at": None,
+            }
+        await session.execute(update(_RUNS).where(_RUNS.c.id == row.id).values(**values))
+        if not resumed or state is not before:
+            await audit.record(
+                session,
+                tenant_id=row.tenant_id,
+                actor=actor,
+                action="run.reopened" if resumed else "run.opened",
+                subject=f"run:{row.id}",
+                before={"state": before.value} if resumed else None,
+                after={"state": state.value} | ({} if resumed else _described(row)),
+            )
+        return OpenedRun(
+            ref=run_ref(row),
+            state=state,
+            snapshot_done=row.snapshot_at is not None,
+            resumed=resumed,
+            prefect_attempts=row.prefect_attempts + 1,
+        )
+
+
+def _reopened(row: CampaignRun, request: RunRequest) -> RunState:
+    state = RunState(row.state)
+    is_its_own = request.flow_run_id is not None and row.flow_run_id == request.flow_run_id
+    if state in (RunState.COMPLETED, RunState.FAILED):
+        return RunState.OPEN if is_its_own else state
+    if state is RunState.CANCELLED and row.ended_at is not None and is_its_own:
+        return RunState.OPEN
+    return state
+
+
+async def _find(session: AsyncSession, request: RunRequest) -> CampaignRun | None:
+    """The row, locked until the transaction ends."""
+    if request.flow_run_id is not None:
+        row = await locked_run(session, col(CampaignRun.flow_run_id) == request.flow_run_id)
+        if row is not None:
+            return row
+    if request.scheduled_at is None:
+        return None
+    return await locked_run(
+        session,
+        (col(CampaignRun.campaign_id) == request.campaign_id)
+        & (col(CampaignRun.scheduled_at) == request.scheduled_at),
+    )
+
+
+async def _added(session: AsyncSession, request: RunRequest, run_id: UUID) -> CampaignRun:
+    """The row just added by us, or by another at the same time."""
+    row = await locked_run(session, col(CampaignRun.id) == run_id)
+    row = row or await _find(session, request)
+    if row is None:
+        raise ConflictError("the run was removed while it was opened.", mend="Try again.")
+    return row
+
+
+async def _insert(session: AsyncSession, request: RunRequest, run_id: UUID, now: datetime) -> bool:
+    """Add the row unless another has; on PostgreSQL this waits for one that is being added."""
+    postgres = session.get_bind().dialect.name == "postgresql"
+    statement = (postgresql_insert if postgres else sqlite_insert)(_RUNS)
+    values = CampaignRun(
+        id=run_id,
+        tenant_id=request.tenant_id,
+        campaign_id=request.campaign_id,
+        campaign_version=request.campaign_version,
+        template_version_id=request.template_version_id,
+        run_at=now,
+        guarantee=request.guarantee.value,
+        max_messages=request.max_messages,
+        deadline=None if request.deadline is None else now + request.deadline,
+        flow_run_id=request.flow_run_id,
+        flow_run_name=clean(request.flow_run_name, _NAME_LENGTH),
+        scheduled_at=request.scheduled_at,
+        created_at=now,
+    ).model_dump()
+    result = await session.execute(
+        statement.values(**values).on_conflict_do_nothing().returning(_RUNS.c.id)
+    )
+    return result.first() is not None
+
+
+async def mirror(
+    database: Database,
+    ref: RunRef,
+    *,
+    prefect_state: str,
+    started_at: datetime | None = None,
+    ended_at: datetime | None = None,
+) -> None:
+    """Copy Prefect's state and times into the run; the first start is kept. Not audited: it is
+    Prefect's history, not a change of ours."""
+    async with database.write() as session:
+        row = await required_run(session, ref.id)
+        values: dict[str, Any] = {
+            "prefect_state": clean(prefect_state, _PREFECT_STATE_LENGTH),
+            "started_at": row.started_at or started_at,
+        }
+        if ended_at is not None:
+            values["ended_at"] = ended_at
+        await session.execute(update(_RUNS).where(_RUNS.c.id == ref.id).values(**values))
+
+
+async def close_run(
+    database: Database,
+    ref: RunRef,
+    state: RunState,
+    reason: str,
+    counts: Mapping[MessageState, int],
+    *,
+    actor: str = "ignition",
+) -> None:
+    """Note how a run ended, when, and its messages by state.
+
+    A run that the operator cancelled stays cancelled, however its flow ended.
+    """
+    async with database.write() as session:
+        row = await required_run(session, ref.id)
+        before = RunState(row.state)
+        after = RunState.CANCELLED if before is RunState.CANCELLED else state
+        numbers = {MessageState(key).value: count for key, count in counts.items()}
+        numbers["total"] = sum(numbers.values())
+        await session.execute(
+            update(_RUNS)
+            .where(_RUNS.c.id == ref.id)
+            .values(
+                state=after.value,
+                state_reason=clean(reason, _REASON_LENGTH) or row.state_reason,
+                version=row.version + int(after is not before),
+                ended_at=await database_now(session),
+                counts=numbers,
+            )
+        )
+        await audit.record(
+            session,
+            tenant_id=row.tenant_id,
+            actor=actor,
+            action="run.closed",
+            subject=f"run:{row.id}",
+            before={"state": before.value},
+            after={"state": after.value, "reason": reason, "counts": numbers},
+        )
+
+
+async def set_run_state(
+    database: Database, run_id: UUID, state: RunState, *, reason: str, actor: str
+) -> RunRef:
+    """Pause, resume or cancel a run: senders see it at their next claim and before each intent.
+
+    What is still open in a cancelled run is settled by :meth:`Ledger.cancel_open`. Asking for
+    the state that a run is in changes nothing.
+
+    Raises:
+        NotFoundError: there is no such run.
+        ConflictError: the run is over, or was changed by someone else meanwhile.
+    """
+    async with database.write() as session:
+        row = await read_run(session, run_id)
+        before = RunState(row.state)
+        if before is state:
+            return run_ref(row)
+        if before not in _ASKED.get(state, frozenset()):
+            raise ConflictError(
+                f"run {run_id} is {before} and cannot become {state}.",
+                mend="Only an open run can be paused or cancelled, only a paused one resumed;"
+                " retry a run that is over in Prefect.",
+            )
+        changed = await session.execute(
+            update(_RUNS)
+            .where(_RUNS.c.id == run_id, _RUNS.c.version == row.version)
+            .values(
+                state=state.value,
+                state_reason=clean(reason, _REASON_LENGTH),
+                version=row.version + 1,
+            )
+            .returning(_RUNS.c.id)
+        )
+        if changed.first() is None:
+            raise ConflictError(
+                f"run {run_id} was changed by someone else.", mend="Look at it and try again."
+            )
+        await audit.record(
+            session,
+            tenant_id=row.tenant_id,
+            actor=actor,
+            action=f"run.{'resumed' if state is RunState.OPEN else state.value}",
+            subject=f"run:{row.id}",
+            before={"state": before.value},
+            after={"state": state.value, "reason": reason},
+        )
+        return run_ref(row)
+
+
+async def find_run(session: AsyncSession, reference: str) -> CampaignRun:
+    """The run with this id, the run of this Prefect flow run, or a campaign's latest run.
+
+    Args:
+        session: of ``Database.read()`` or ``Database.write()``.
+        reference: a run id, a flow run id, or ``tenant/campaign``.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    try:
+        key = UUID(reference)
+    except ValueError:
+        return await _latest(session, reference)
+    query = select_model(CampaignRun).where(
+        (col(CampaignRun.id) == key) | (col(CampaignRun.flow_run_id) == key)
+    )
+    row = (await session.exec(query)).first()
+    if row is None:
+        raise NotFoundError(
+            f"there is no run {reference}.", mend="Run: ignition campaign status TENANT/NAME"
+        )
+    return row
+
+
+async def _latest(session: AsyncSession, reference: str) -> CampaignRun:
+    tenant, slash, name = reference.partition("/")
+    if not slash or not tenant or not name:
+        raise NotFoundError(
+            f"{reference!r} is neither a run's id nor a campaign.",
+            mend="Give a run id, a Prefect flow run id, or TENANT/CAMPAIGN.",
+        )
+    query = (
+        select_model(CampaignRun)
+        .join(Campaign, col(Campaign.id) == col(CampaignRun.campaign_id))
+        .join(Tenant, col(Tenant.id) == col(Campaign.tenant_id))
+        .where(col(Tenant.name) == tenant, col(Campaign.name) == name)
+        .order_by(col(CampaignRun.run_at).desc(), col(CampaignRun.id).desc())
+        .limit(1)
+    )
+    row = (await session.exec(query)).first()
+    if row is None:
+        raise NotFoundError(
+            f"campaign {reference} has no run.", mend=f"Run: ignition campaign run {reference}"
+        )
+    return row
+
+
+def _described(row: CampaignRun) -> dict[str, Any]:
+    return {
+        "campaign_id": row.campaign_id,
+        "campaign_version": row.campaign_version,
+        "flow_run_id": str(row.flow_run_id) if row.flow_run_id else None,
+        "scheduled_at": row.scheduled_at.isoformat() if row.scheduled_at else None,
+    }
