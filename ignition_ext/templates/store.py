@@ -32,6 +32,9 @@ class PushResult:
     changed: bool
 
 
+PushResults = Sequence[PushResult]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTemplate:
     """A version out of the database, ready for a :class:`..rendering.Renderer`."""
@@ -80,7 +83,7 @@ async def publish(
         owner = await get_tenant(session, tenant)
         assert owner.id is not None
         rows = await versions(session, tenant_id=owner.id, name=name)
-        row = _pick(rows, name, version)
+        row = pick(rows, name, version)
         return await _publish(session, row, name, actor)
 
 
@@ -96,7 +99,7 @@ async def archive(
         owner = await get_tenant(session, tenant)
         assert owner.id is not None
         rows = await versions(session, tenant_id=owner.id, name=name)
-        chosen = rows if version is None else [_pick(rows, name, version)]
+        chosen = rows if version is None else [pick(rows, name, version)]
         return [await _archive(session, row, name, actor) for row in chosen]
 
 
@@ -109,7 +112,7 @@ async def load(session: AsyncSession, *, tenant_id: int, reference: str) -> Stor
     name, _, number = reference.partition("@")
     if number:
         rows = await versions(session, tenant_id=tenant_id, name=name)
-        row = _pick(rows, name, int(number) if number.isdecimal() else 0)
+        row = pick(rows, name, int(number) if number.isdecimal() else 0)
         if row.state != TemplateState.PUBLISHED:
             raise NotFoundError(
                 f"version {row.version} of template {name!r} is {row.state}, not published.",
@@ -154,7 +157,7 @@ async def load_newest(
         TemplateError: a draft cannot be compiled.
     """
     rows = await versions(session, tenant_id=tenant_id, name=name)
-    row = rows[-1] if version is None else _pick(rows, name, version)
+    row = rows[-1] if version is None else pick(rows, name, version)
     if row.compiled is not None:
         return _stored(row, name).sources
     bundle = await _bundle(session, row, name, drafts=True)
@@ -203,6 +206,22 @@ async def versions(
             f"there is no template {name!r}.", mend="Run: ignition template push DIR --tenant T"
         )
     return rows
+
+
+def pick(rows: Sequence[TemplateVersion], name: str, version: int | None) -> TemplateVersion:
+    """The version of that number; without one the newest draft, or else the newest of all.
+
+    Raises:
+        NotFoundError: there is no such version; says which there are.
+    """
+    if version is None:
+        drafts = [row for row in rows if row.state == TemplateState.DRAFT]
+        return (drafts or list(rows))[-1]
+    for row in rows:
+        if row.version == version:
+            return row
+    held = ", ".join(f"{row.version} ({row.state})" for row in rows)
+    raise NotFoundError(f"template {name!r} has no version {version}.", mend=f"There are: {held}.")
 
 
 async def _push_all(
@@ -320,18 +339,6 @@ async def _bundle(
         manifest=Manifest.model_validate(row.settings),
         drafts=drafts,
     )
-
-
-def _pick(rows: Sequence[TemplateVersion], name: str, version: int | None) -> TemplateVersion:
-    """The given version; without one the newest draft, or else the newest published."""
-    if version is None:
-        drafts = [row for row in rows if row.state == TemplateState.DRAFT]
-        return (drafts or list(rows))[-1]
-    for row in rows:
-        if row.version == version:
-            return row
-    held = ", ".join(f"{row.version} ({row.state})" for row in rows)
-    raise NotFoundError(f"template {name!r} has no version {version}.", mend=f"There are: {held}.")
 
 
 def _stored(row: TemplateVersion, name: str) -> StoredTemplate:

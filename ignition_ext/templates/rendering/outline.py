@@ -108,8 +108,8 @@ class Outline:
 
     def _chain_of(self, file: str) -> list[Page]:
         chain = [self._pages[file]]
-        while (parent := chain[-1].parent) in self._pages and self._pages[parent] not in chain:
-            chain.append(self._pages[parent])
+        while (parent := self._pages.get(chain[-1].parent or "")) and parent not in chain:
+            chain.append(parent)
         return chain
 
     def _macros(self, page: Page) -> None:
