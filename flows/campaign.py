@@ -1,0 +1,56 @@
+"""The flow ``campaign``: one run of one campaign, from its audience to its report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.errors import IgnitionError
+from tasks.await_due import await_due
+from tasks.close_run import close_run, fail_run
+from tasks.live_progress import LiveProgress
+from tasks.load_campaign import load_campaign
+from tasks.mirror_state import mirror_state
+from tasks.open_run import open_run
+from tasks.preview_campaign import preview_campaign
+from tasks.send_batch import send_batch
+from tasks.show_ending import show_ending
+from tasks.skip_run import skip_run
+from tasks.snapshot_audience import snapshot_audience
+
+
+@flow(
+    name="campaign",
+    flow_run_name="{parameters.campaign}",
+    persist_result=False,
+    on_completion=[mirror_state],
+    on_failure=[mirror_state],
+    on_crashed=[mirror_state],
+    on_cancellation=[mirror_state],
+)
+async def campaign(parameters: CampaignParameters) -> State[Any]:
+    """Send a campaign to its audience, every message accounted for.
+
+    Retrying a run continues it: only what is still sendable is sent. Cancelling it stops the
+    sending within seconds and accounts for the rest as cancelled.
+
+    Args:
+        parameters: Which campaign, and how much of it.
+    """
+    try:
+        plan = await load_campaign(parameters)
+        if not plan.allowed_here:
+            return show_ending(skip_run(plan))
+        if parameters.dry_run:
+            return show_ending(await preview_campaign(plan))
+        run = await open_run(plan)
+        progress = LiveProgress(plan.reference)
+        await snapshot_audience(plan, run)
+        while not (batch := await send_batch(plan, run, progress)).over:
+            await await_due(run, batch)
+        return show_ending(await close_run(plan, run))
+    except IgnitionError as error:
+        return show_ending(await fail_run(parameters.campaign, error))

@@ -1,0 +1,144 @@
+"""What a run is made of, looked up and checked before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from email.utils import parseaddr
+from typing import Any
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext.campaigns.paths import resolve_file
+from ignition_ext.campaigns.store import StoredCampaign
+from ignition_ext.campaigns.store import load as load_campaign
+from ignition_ext.delivery.workshop import EmailWorkshop, SmsWorkshop
+from ignition_ext.errors import ConfigurationError
+from ignition_ext.ledger.retry import StandardRetry
+from ignition_ext.templates.attachments import Attachment, load_attachment
+from ignition_ext.templates.mime import EmailComposer
+from ignition_ext.templates.rendering.renderer import Renderer
+from ignition_ext.templates.rendering.sources import TemplateSources
+from ignition_ext.templates.store import load as load_template
+from ignition_ext.values import Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignPlan:
+    """A campaign at the version in force, with its template; nothing of it is changed by a run."""
+
+    stored: StoredCampaign
+    template: TemplateSources
+    template_version_id: int
+    environment: str
+    limit: int | None = None
+    attachments: Sequence[Attachment] = field(default=(), repr=False)
+
+    @property
+    def reference(self) -> str:
+        """``tenant/name``."""
+        return self.stored.reference
+
+    @property
+    def channel(self) -> Channel:
+        """Which way the messages go."""
+        return self.stored.definition.message_channel
+
+    @property
+    def allowed_here(self) -> bool:
+        """Whether the campaign may run in this environment; one that lists none may anywhere."""
+        allowed = self.stored.definition.environments
+        return not allowed or self.environment in allowed
+
+    @property
+    def timezone(self) -> str:
+        """The zone that the run's name is written in: the first schedule's, else the tenant's."""
+        zones = (schedule.timezone for schedule in self.stored.definition.schedules)
+        return next((zone for zone in zones if zone), self.stored.tenant.timezone)
+
+
+async def plan_campaign(
+    session: AsyncSession, reference: str, *, environment: str, limit: int | None = None
+) -> CampaignPlan:
+    """Look up campaign, template and attachments.
+
+    Raises:
+        NotFoundError: there is no such tenant, campaign or template.
+        TemplateError: the template has nothing for the campaign's channel.
+        ConfigurationError: an attachment is missing or too large.
+    """
+    stored = await load_campaign(session, reference)
+    definition = stored.definition
+    template = await load_template(
+        session, tenant_id=stored.campaign.tenant_id, reference=definition.template
+    )
+    if definition.message_channel not in template.sources.channels:
+        part = "sms.txt" if definition.message_channel is Channel.SMS else "subject.txt and a body"
+        raise ConfigurationError(
+            f"the template {definition.template} has nothing for {definition.message_channel}.",
+            mend=f"Add {part} to its folder, then run: ignition template push",
+        )
+    return CampaignPlan(
+        stored=stored,
+        template=template.sources,
+        template_version_id=template.version_id,
+        environment=environment,
+        limit=limit,
+        attachments=[
+            load_attachment(resolve_file(stored.base_path, name)) for name in definition.attachments
+        ],
+    )
+
+
+def retry_of(plan: CampaignPlan) -> StandardRetry:
+    """The retry policy that the campaign file asks for."""
+    spec = plan.stored.definition.retry
+    return StandardRetry(
+        strategy=spec.strategy.value, attempts=spec.attempts, base=spec.base, max=spec.max
+    )
+
+
+def renderer_of(plan: CampaignPlan, *, run: dict[str, Any]) -> Renderer:
+    """The renderer with the tenant's defaults and what every template may name."""
+    tenant, definition = plan.stored.tenant, plan.stored.definition
+    owner = definition.owner
+    return Renderer(
+        plan.template,
+        locale=tenant.locale,
+        timezone=tenant.timezone,
+        globals={
+            "campaign": {
+                "name": definition.name,
+                "owner": {"name": owner.name, "email": owner.email or ""} if owner else {},
+            },
+            "tenant": {"name": tenant.name, "title": tenant.title},
+            "run": run,
+        },
+    )
+
+
+def email_workshop(
+    plan: CampaignPlan, *, run: dict[str, Any], envelope_from: str | None = None
+) -> EmailWorkshop:
+    """Makes the campaign's emails; files that the HTML names as ``cid:NAME`` go inline."""
+    definition = plan.stored.definition
+    pages = [text for name, text in plan.template.files.items() if name.endswith(".html")]
+    inline = [
+        attachment
+        for attachment in plan.attachments
+        if any(f"cid:{attachment.name}" in page for page in pages)
+    ]
+    composer = EmailComposer(
+        sender=definition.from_,
+        headers=definition.headers,
+        attachments=[attachment for attachment in plan.attachments if attachment not in inline],
+        inline=inline,
+        message_id_domain=parseaddr(definition.from_)[1].rpartition("@")[2],
+        envelope_from=envelope_from,
+    )
+    return EmailWorkshop(renderer_of(plan, run=run), composer)
+
+
+def sms_workshop(plan: CampaignPlan, *, run: dict[str, Any]) -> SmsWorkshop:
+    """Makes the campaign's text messages."""
+    return SmsWorkshop(renderer_of(plan, run=run), plan.stored.definition.from_)

@@ -1,0 +1,45 @@
+"""The progress artifact of a run: made once, then updated in place while messages go out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+from ignition_ext.delivery.progress import Throttle, percent_done, summary
+from ignition_ext.values import MessageState
+
+
+@dataclass(slots=True)
+class LiveProgress:
+    """What the page of a run shows while it works; ``counts`` may be set from another thread."""
+
+    reference: str
+    artifact: UUID | None = None
+    counts: Mapping[MessageState, int] = field(default_factory=dict)
+    throttle: Throttle = field(default_factory=Throttle)
+
+    def note(self, counts: Mapping[MessageState, int]) -> None:
+        """Take the newest counts; they are shown at the next :meth:`show`."""
+        self.counts = counts
+
+    async def show(self, *, always: bool = False) -> None:
+        """Bring the artifact up to date, when it is time or ``always``."""
+        percent = percent_done(self.counts)
+        if not always and not self.throttle.due(percent, time.monotonic()):
+            return
+        text = f"{self.reference}: {summary(self.counts)}"
+        if self.artifact is None:
+            self.artifact = await acreate_progress_artifact(
+                progress=percent, key=artifact_key("progress", self.reference), description=text
+            )
+        else:
+            await aupdate_progress_artifact(self.artifact, percent, description=text)
+
+
+def artifact_key(kind: str, reference: str) -> str:
+    """``progress-acme-newsletter``: Prefect allows small letters, digits and dashes."""
+    return f"{kind}-{reference.replace('/', '-')}"

@@ -1,0 +1,62 @@
+"""Looks up everything that a run needs and checks it, before anything is changed."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from ignition_ext.audience import open_source
+from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.database import Database
+from ignition_ext.delivery.plan import CampaignPlan, plan_campaign, renderer_of
+from ignition_ext.errors import TemplateError
+from ignition_ext.settings import Settings
+from ignition_ext.values import Channel
+from tasks.database import open_database
+from tasks.load_channel import load_smpp_gateway, load_smtp_server
+from tasks.resolve_database import resolve_database
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def load_campaign(parameters: CampaignParameters) -> CampaignPlan:
+    """Find campaign, template, block, attachments and audience, and check that they fit.
+
+    Raises:
+        IgnitionError: something is missing or does not fit; the message says what to do.
+    """
+    async with open_database() as database:
+        async with database.read() as session:
+            plan = await plan_campaign(
+                session,
+                parameters.campaign,
+                environment=Settings().environment,
+                limit=parameters.limit,
+            )
+        if not plan.allowed_here:
+            return plan  # its block and audience may well not exist in this environment
+        renderer_of(plan, run={})  # compiles each file
+        match plan.channel:
+            case Channel.EMAIL:
+                await load_smtp_server(plan.stored.definition.block)
+            case Channel.SMS:
+                await load_smpp_gateway(plan.stored.definition.block)
+        await _check_audience(database, plan)
+    return plan
+
+
+async def _check_audience(database: Database, plan: CampaignPlan) -> None:
+    async with open_source(
+        database,
+        tenant=plan.stored.tenant,
+        spec=plan.stored.definition.audience,
+        base_path=plan.stored.base_path,
+        resolve_block=resolve_database,
+        rejects=None,
+    ) as source:
+        missing = sorted(set(plan.template.variables) - set(source.columns))
+    if missing:
+        raise TemplateError(
+            f"it needs {', '.join(missing)}, and the audience has no such column.",
+            template=plan.template.name,
+            mend="Add the column to the audience, or a default to template.yaml.",
+        )

@@ -1,0 +1,87 @@
+"""Sends one batch of a run: one task run for some thousands of messages."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from ignition_ext.delivery.batch import BatchLimits, BatchResult, deliver_batch
+from ignition_ext.delivery.plan import CampaignPlan
+from ignition_ext.delivery.progress import summary
+from ignition_ext.delivery.thread import run_apart
+from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.runs import OpenedRun
+from ignition_ext.orchestration.events import CampaignEvent, tell
+from ignition_ext.settings import Settings
+from tasks.current_run import current_flow_run
+from tasks.database import open_database
+from tasks.live_progress import LiveProgress
+from tasks.mirror_state import account_if_cancelled
+from tasks.prepare_sender import prepare_sender
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress) -> BatchResult:
+    """Claim the next messages, send them, and account for each.
+
+    Raises:
+        ChannelError: the server refuses us as a whole, and nothing of this batch went out.
+    """
+    settings = Settings()
+    limits = BatchLimits(
+        messages=plan.stored.definition.delivery.batch,
+        lease=timedelta(seconds=settings.lease_seconds),
+        look_every=timedelta(seconds=settings.control_seconds),
+    )
+    # Blocks are read in Prefect's loop; the sending has one of its own.
+    prepared = await prepare_sender(plan, run.ref, settings)
+
+    async def work(stop: asyncio.Event) -> BatchResult:
+        async with open_database() as database:
+            ledger = open_ledger(database)
+            return await deliver_batch(
+                ledger, run.ref, prepared(ledger), limits, stop=stop, on_progress=progress.note
+            )
+
+    try:
+        result = await run_apart(work, on_tick=progress.show)
+    except (asyncio.CancelledError, SystemExit):
+        # SystemExit is what Prefect raises on SIGTERM. The batch is drained by now.
+        await account_if_cancelled(current_flow_run().id)
+        raise
+    progress.note(result.counts)
+    await progress.show(always=True)
+    _tell(plan, run, result)
+    if result.error is not None and not sum(result.settled.values()):
+        raise result.error
+    return result
+
+
+def _tell(plan: CampaignPlan, run: OpenedRun, result: BatchResult) -> None:
+    logger = get_run_logger()
+    if result.error is not None:
+        logger.warning("the server refused us within the batch: %s", result.error)
+    if not result.claimed:
+        logger.info("nothing can be sent now: %s", summary(result.counts))
+        return
+    logger.info(
+        "%s of %d in %.1f s, %d given back; the run: %s",
+        summary(result.settled),
+        result.claimed,
+        result.seconds,
+        result.released,
+        summary(result.counts),
+    )
+    tell(
+        CampaignEvent.BATCH_SENT,
+        reference=plan.reference,
+        channel=plan.channel,
+        run_id=run.ref.id,
+        flow_run_id=current_flow_run().id,
+        counts=result.counts,
+        batch={state.value: count for state, count in result.settled.items()},
+        seconds=round(result.seconds, 3),
+    )

@@ -1,0 +1,65 @@
+"""Puts a run's audience into the ledger, once."""
+
+from __future__ import annotations
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from ignition_ext.audience import open_source
+from ignition_ext.database import Database
+from ignition_ext.delivery.plan import CampaignPlan
+from ignition_ext.delivery.recipients import Intake, messages_of
+from ignition_ext.errors import AudienceError
+from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.runs import OpenedRun
+from ignition_ext.settings import prefect_home
+from ignition_ext.values import RunState
+from tasks.database import open_database
+from tasks.resolve_database import resolve_database
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def snapshot_audience(plan: CampaignPlan, run: OpenedRun) -> int:
+    """Write one message for each recipient; a run that has its audience keeps it.
+
+    Returns the number of messages in the run.
+
+    Raises:
+        AudienceError: there is nobody to write to.
+    """
+    async with open_database() as database:
+        ledger = open_ledger(database)
+        if not run.snapshot_done and run.state is RunState.OPEN:
+            await _take(database, plan, run)
+        total = sum((await ledger.counts(run.ref)).values())
+    get_run_logger().info("%d messages are in the run", total)
+    return total
+
+
+async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
+    ledger, intake = open_ledger(database), Intake()
+    rejects = prefect_home() / "ignition-rejects" / f"{run.ref.id}.csv"
+    rejects.parent.mkdir(parents=True, exist_ok=True)
+    async with open_source(
+        database,
+        tenant=plan.stored.tenant,
+        spec=plan.stored.definition.audience,
+        base_path=plan.stored.base_path,
+        resolve_block=resolve_database,
+        rejects=rejects,
+    ) as source:
+        batches = messages_of(source.batches(), plan.channel, intake, limit=plan.limit)
+        await ledger.snapshot(run.ref, batches)
+        stats = source.stats
+    if not intake.taken:
+        raise AudienceError(
+            f"the audience of {plan.reference} has nobody to write to by {plan.channel}:"
+            f" {stats.yielded} recipients, {intake.skipped} of them without an address for it,"
+            f" {stats.rejected} rejected rows.",
+            mend="Look at the audience (ignition audience list) and at `where`.",
+        )
+    await ledger.finish_snapshot(
+        run.ref, skipped=intake.skipped, rejected=stats.rejected, duplicates=stats.duplicates
+    )
+    if stats.rejects_path is not None and stats.rejected:
+        get_run_logger().warning("%d rows were rejected: %s", stats.rejected, stats.rejects_path)
