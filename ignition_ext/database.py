@@ -25,6 +25,9 @@ POSTGRES_SCHEMA = "ignition"
 BUSY_TIMEOUT_MS = 30_000
 """How long SQLite waits for another writer: longer than any batch, shorter than a lease."""
 
+CONNECT_TIMEOUT_SECONDS = 15
+"""How long a PostgreSQL server may take to answer: a host that drops packets never does."""
+
 
 def async_url(url: str) -> URL:
     """The SQLAlchemy URL with Ignition's drivers for a plain ``sqlite:`` or ``postgresql:`` URL.
@@ -58,7 +61,7 @@ class Database:
         )
         if self.dialect == "sqlite":
             assert self.url.database is not None
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(Path(self.url.database).parent)
             self.engine: AsyncEngine = create_async_engine(self.url, pool_size=pool_size)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
@@ -67,7 +70,10 @@ class Database:
                 self.url,
                 pool_size=pool_size,
                 pool_pre_ping=True,
-                connect_args={"options": f"-c search_path={POSTGRES_SCHEMA} -c timezone=UTC"},
+                connect_args={
+                    "options": f"-c search_path={POSTGRES_SCHEMA} -c timezone=UTC",
+                    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                },
             )
 
     @asynccontextmanager
@@ -108,15 +114,26 @@ class Database:
         await self.engine.dispose()
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder {folder} cannot be made: {error.strerror or error}.",
+            mend="Set IGNITION_DATABASE_URL to a file in a folder that this user may write to.",
+        ) from error
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver must not begin transactions by itself: _begin_sqlite says which kind.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
+        # First: the others may have to wait for another process, too.
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
         "synchronous=NORMAL",
         "foreign_keys=ON",
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
         # INSERT OR REPLACE deletes without firing delete triggers unless this is on.
         "recursive_triggers=ON",
     ):

@@ -6,6 +6,8 @@ that two nodes may start it at once: the second waits and finds nothing to do.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -13,7 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from ignition_ext.database import POSTGRES_SCHEMA, Database
 from ignition_ext.errors import DatabaseError
@@ -21,11 +23,22 @@ from ignition_ext.errors import DatabaseError
 UPGRADE_LOCK = 0x49474E4954494F4E
 """The advisory lock's key on PostgreSQL: "IGNITION" in ASCII."""
 
+VERSION_TABLE = "ignition_schema_version"
+"""Not Alembic's usual name: on SQLite someone may keep Prefect's tables in the same file."""
+ANALYST_ROLE = "ignition_analyst"
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def analyst_role_script(role: str = ANALYST_ROLE) -> str:
+    """The SQL that makes a PostgreSQL role which reads the analysts' views and nothing else."""
+    script = (MIGRATIONS / "views" / "analyst_role.sql").read_text()
+    return script.replace(ANALYST_ROLE, role)
+
 
 def script_config() -> Config:
     """Alembic's configuration, without a file."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
     return config
 
@@ -41,23 +54,22 @@ async def upgrade(database: Database, revision: str = "head") -> tuple[str | Non
     """Bring the schema up; returns the revision before and after.
 
     Raises:
-        DatabaseError: the database cannot be reached, or is newer than this release.
+        DatabaseError: the database cannot be reached, is no database of ours, or is newer than
+            this release.
     """
-    try:
+    with database_errors(database):
         async with database.engine.begin() as connection:
-            return await connection.run_sync(_upgrade, revision)
-    except OperationalError as error:
-        raise DatabaseError(
-            f"the database {database.url!r} does not answer: {error.orig}",
-            mend="Check IGNITION_DATABASE_URL and that the server runs.",
-        ) from error
+            return await connection.run_sync(_upgrade, database, revision)
 
 
-def _upgrade(connection: Connection, revision: str) -> tuple[str | None, str | None]:
+def _upgrade(
+    connection: Connection, database: Database, revision: str
+) -> tuple[str | None, str | None]:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
         connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {POSTGRES_SCHEMA}"))
     before = _current(connection)
+    _refuse_newer(database, before)
     config = script_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
@@ -71,14 +83,7 @@ async def current_revision(database: Database) -> str | None:
 
 
 def _current(connection: Connection) -> str | None:
-    on_postgres = connection.dialect.name == "postgresql"
-    context = MigrationContext.configure(
-        connection,
-        opts={
-            "version_table": "ignition_schema_version",
-            "version_table_schema": POSTGRES_SCHEMA if on_postgres else None,
-        },
-    )
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     return context.get_current_revision()
 
 
@@ -88,16 +93,44 @@ async def require_current(database: Database) -> None:
     Raises:
         DatabaseError: it is not, or the database cannot be reached.
     """
-    try:
+    with database_errors(database):
         revision = await current_revision(database)
-    except OperationalError as error:
-        raise DatabaseError(
-            f"the database {database.url!r} does not answer: {error.orig}",
-            mend="Check IGNITION_DATABASE_URL and that the server runs.",
-        ) from error
+    _refuse_newer(database, revision)
     if revision != head_revision():
         raise DatabaseError(
             f"the database {database.url!r} is at revision {revision or 'none'},"
             f" this release needs {head_revision()}.",
             mend="Run: ignition db upgrade",
         )
+
+
+def _refuse_newer(database: Database, revision: str | None) -> None:
+    scripts = ScriptDirectory.from_config(script_config())
+    known = {script.revision for script in scripts.walk_revisions()}
+    if revision is not None and revision not in known:
+        raise DatabaseError(
+            f"the database {database.url!r} is at revision {revision}, which this release does not"
+            f" know: its newest is {head_revision()}.",
+            mend="Install the release of prefect-ignition that upgraded it, or a later one.",
+        )
+
+
+@contextmanager
+def database_errors(database: Database) -> Iterator[None]:
+    """Turn the driver's errors into one clear :class:`DatabaseError`; names no password."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = " ".join(str(error.orig).split())
+        if "not a database" in reason:
+            raise DatabaseError(
+                f"{database.url.database} is not an SQLite database.",
+                mend="Set IGNITION_DATABASE_URL to another file; this one was left as it is.",
+            ) from error
+        raise DatabaseError(
+            f"the database {database.url!r} cannot be used: {reason}",
+            mend=(
+                "Check IGNITION_DATABASE_URL (file, host, user, password), that the server runs"
+                " and what the user may do there."
+            ),
+        ) from error

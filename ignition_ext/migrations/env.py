@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from alembic import context
 
-from ignition_ext.database import POSTGRES_SCHEMA
 from ignition_ext.models import metadata
+from ignition_ext.schema import VERSION_TABLE
 
 
 def run() -> None:
     connection = context.config.attributes["connection"]
-    on_postgres = connection.dialect.name == "postgresql"
     context.configure(
         connection=connection,
         target_metadata=metadata,
-        version_table="ignition_schema_version",
-        version_table_schema=POSTGRES_SCHEMA if on_postgres else None,
+        # Unqualified, like all our tables: on PostgreSQL search_path puts it into our schema, and
+        # Alembic compares that schema alone. Prefect's own tables and version stay out of sight.
+        version_table=VERSION_TABLE,
         transactional_ddl=True,
         compare_type=True,
     )
