@@ -22,11 +22,15 @@ def run_ref(row: CampaignRun) -> RunRef:
 async def database_now(session: AsyncSession) -> datetime:
     """The database's clock: runs are timed by it and never by the node's."""
     if session.get_bind().dialect.name == "postgresql":
-        now = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
+        now = (
+            await (await session.connection()).execute(text("SELECT clock_timestamp()"))
+        ).scalar_one()
         assert isinstance(now, datetime)
         return now.astimezone(UTC)
     stored = (
-        await session.execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')"))
+        await (await session.connection()).execute(
+            text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
+        )
     ).scalar_one()
     return datetime.fromisoformat(str(stored)).replace(tzinfo=UTC)
 

@@ -107,7 +107,9 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
                 "version": row.version + 1,
                 "ended_at": None,
             }
-        await session.execute(update(_RUNS).where(_RUNS.c.id == row.id).values(**values))
+        await (await session.connection()).execute(
+            update(_RUNS).where(_RUNS.c.id == row.id).values(**values)
+        )
         if not resumed or state is not before:
             await audit.record(
                 session,
@@ -180,7 +182,7 @@ async def _insert(session: AsyncSession, request: RunRequest, run_id: UUID, now:
         scheduled_at=request.scheduled_at,
         created_at=now,
     ).model_dump()
-    result = await session.execute(
+    result = await (await session.connection()).execute(
         statement.values(**values).on_conflict_do_nothing().returning(_RUNS.c.id)
     )
     return result.first() is not None
@@ -204,7 +206,9 @@ async def mirror(
         }
         if ended_at is not None:
             values["ended_at"] = ended_at
-        await session.execute(update(_RUNS).where(_RUNS.c.id == ref.id).values(**values))
+        await (await session.connection()).execute(
+            update(_RUNS).where(_RUNS.c.id == ref.id).values(**values)
+        )
 
 
 async def close_run(
@@ -226,7 +230,7 @@ async def close_run(
         after = RunState.CANCELLED if before is RunState.CANCELLED else state
         numbers = {MessageState(key).value: count for key, count in counts.items()}
         numbers["total"] = sum(numbers.values())
-        await session.execute(
+        await (await session.connection()).execute(
             update(_RUNS)
             .where(_RUNS.c.id == ref.id)
             .values(
@@ -271,7 +275,7 @@ async def set_run_state(
                 mend="Only an open run can be paused or cancelled, only a paused one resumed;"
                 " retry a run that is over in Prefect.",
             )
-        changed = await session.execute(
+        changed = await (await session.connection()).execute(
             update(_RUNS)
             .where(_RUNS.c.id == run_id, _RUNS.c.version == row.version)
             .values(

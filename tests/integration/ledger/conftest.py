@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from ignition_ext.database import Database
 from ignition_ext.ledger import open_ledger
-from ignition_ext.ledger.contract import Ledger, NewMessage, SmsReceipt
+from ignition_ext.ledger.contract import Ledger, NewMessage
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.ledger.runs import RunRequest, open_run
 from ignition_ext.ledger.transitions import TRANSITIONS
@@ -24,14 +24,16 @@ from ignition_ext.tenants import create_tenant
 from ignition_ext.values import (
     Channel,
     Delivery,
-    Guarantee,
+    FailureClass,
     LeaseId,
     MessageId,
     MessageState,
     Outcome,
     OutcomeKind,
     PartOutcome,
+    RunId,
     RunRef,
+    TenantId,
 )
 
 MINUTE = timedelta(minutes=1)
@@ -77,9 +79,7 @@ class Scene:
     ) -> None:
         await self.ledger.snapshot(run, batched(news(*addresses, channel=channel)))
 
-    async def claim(
-        self, run: RunRef, limit: int = 100
-    ) -> tuple[LeaseId, dict[str, MessageId]]:
+    async def claim(self, run: RunRef, limit: int = 100) -> tuple[LeaseId, dict[str, MessageId]]:
         lease = await self.ledger.claim(run, limit=limit, lease=MINUTE)
         return lease.id, {message.address: message.id for message in lease.messages}
 
@@ -140,9 +140,7 @@ class Scene:
     async def rows(self, run: RunRef) -> dict[str, dict[str, Any]]:
         """The run's messages by address, as the ledger lists them."""
         return {
-            row["address"]: dict(row)
-            async for page in self.ledger.messages(run.id)
-            for row in page
+            row["address"]: dict(row) async for page in self.ledger.messages(run.id) for row in page
         }
 
     async def states(self, run: RunRef) -> dict[str, str]:
@@ -155,44 +153,49 @@ class Scene:
         )
         return [(row[0], row[1]) for row in rows]
 
-    async def check(self) -> None:
-        """What must hold in every ledger at every moment."""
-        messages = {
-            row[0]: row
-            for row in await self.execute(
-                "SELECT id, state, seq, lease_id, lease_until, not_before, run_id FROM message"
-            )
-        }
-        chains: dict[Any, list[Any]] = {key: [] for key in messages}
-        for row in await self.execute(
-            "SELECT message_id, seq, old_state, new_state, at FROM message_event ORDER BY seq"
+    async def check(self, run: RunRef | None = None) -> None:
+        """What must hold in every ledger at every moment; of one run, or of all."""
+        runs = await self.execute("SELECT id FROM campaign_run") if run is None else [(run.id,)]
+        for (run_id,) in runs:
+            await self._check_run(RunId(UUID(str(run_id))))
+
+    async def _check_run(self, run_id: RunId) -> None:
+        where = {"run": self.key(run_id)}
+        messages = await self.execute(
+            "SELECT id, state, seq, lease_id, lease_until, not_before FROM message"
+            " WHERE run_id = :run",
+            **where,
+        )
+        chains: dict[Any, list[Any]] = {row[0]: [] for row in messages}
+        for event in await self.execute(
+            "SELECT e.message_id, e.seq, e.old_state, e.new_state, e.at FROM message_event e"
+            " JOIN message m ON m.id = e.message_id WHERE m.run_id = :run ORDER BY e.seq",
+            **where,
         ):
-            chains[row[0]].append(row)
-        for key, (_, state, seq, lease, until, not_before, _run) in messages.items():
-            chain = chains[key]
-            assert [event.seq for event in chain] == list(range(1, seq + 1))
-            assert chain[0].old_state == ""
-            assert chain[-1].new_state == state
-            for before, after in itertools.pairwise(chain):
-                assert after.old_state == before.new_state
-                assert after.at >= before.at
-            assert {(event.old_state, event.new_state) for event in chain} <= _ALLOWED
-            leased = state in ("claimed", "sending")
-            assert (lease is not None) == leased
-            assert (until is not None) == leased
+            chains[event[0]].append(event)
+        for key, state, seq, lease, until, not_before in messages:
+            check_chain(chains[key], state, seq)
             assert not_before is not None
-        found = Counter((row[6], row[1]) for row in messages.values())
-        for run_id, run_at in await self.execute("SELECT id, run_at FROM campaign_run"):
-            ref = RunRef(
-                id=UUID(str(run_id)),  # type: ignore[arg-type]
-                run_at=run_at if isinstance(run_at, datetime) else datetime.min,
-                tenant_id=self.tenant_id,  # type: ignore[arg-type]
-            )
-            counts = await self.ledger.counts(ref)
-            assert set(counts) == set(MessageState)
-            assert {state: n for state, n in counts.items() if n} == {
-                MessageState(state): n for (run, state), n in found.items() if run == run_id
-            }
+            assert (lease is not None) == (until is not None) == (state in ("claimed", "sending"))
+        counts = await self.ledger.counts(
+            RunRef(id=run_id, run_at=datetime.now(UTC), tenant_id=TenantId(self.tenant_id))
+        )
+        assert set(counts) == set(MessageState)
+        assert sum(counts.values()) == len(messages)
+        assert Counter({state: n for state, n in counts.items() if n}) == Counter(
+            MessageState(row[1]) for row in messages
+        )
+
+
+def check_chain(chain: Sequence[Any], state: str, seq: int) -> None:
+    """A message's events: numbered without a gap, each begins where the one before ended."""
+    assert [event.seq for event in chain] == list(range(1, seq + 1))
+    assert chain[0].old_state == ""
+    assert chain[-1].new_state == state
+    assert {(event.old_state, event.new_state) for event in chain} <= _ALLOWED
+    for before, after in itertools.pairwise(chain):
+        assert after.old_state == before.new_state
+        assert after.at >= before.at
 
 
 async def batched(
@@ -214,7 +217,7 @@ def news(*addresses: str, channel: Channel = Channel.EMAIL) -> list[NewMessage]:
     ]
 
 
-async def make_scene(database: Database) -> Scene:
+async def _make_scene(database: Database) -> Scene:
     tenant = await create_tenant(database, name="acme", actor="test")
     assert tenant.id is not None
     async with database.write() as session:
@@ -226,41 +229,33 @@ async def make_scene(database: Database) -> Scene:
 
 
 @pytest.fixture
+def make_scene() -> Callable[[Database], Awaitable[Scene]]:
+    """For tests that run a loop of their own."""
+    return _make_scene
+
+
+@pytest.fixture
 async def scene(database: Database) -> AsyncIterator[Scene]:
     """A ledger whose books are checked after the test, whatever the test did."""
-    made = await make_scene(database)
+    made = await _make_scene(database)
     yield made
     await made.check()
 
 
 @pytest.fixture
-def sms_receipt() -> Callable[..., SmsReceipt]:
-    def make(
-        provider_id: str,
-        state: MessageState | None = MessageState.DELIVERED,
-        *,
-        destination: str = "4917012345678",
-        bind: str = BIND,
-        id_format: str = "auto",
-    ) -> SmsReceipt:
-        names = {MessageState.DELIVERED: "DELIVRD", MessageState.FAILED: "UNDELIV"}
-        status = names.get(state, "EXPIRED") if state else "ENROUTE"
-        return SmsReceipt(
-            bind=bind,
-            provider_id=provider_id,
-            state=state,
-            status=status,
-            code="000",
-            destination=destination,
-            raw=f"id:{provider_id} stat:{status} err:000",
-            id_format=id_format,
-        )
+def new_messages() -> Callable[..., list[NewMessage]]:
+    return news
 
-    return make
+
+@pytest.fixture
+def in_batches() -> Callable[..., AsyncIterator[Sequence[NewMessage]]]:
+    return batched
 
 
 @pytest.fixture
 def accepted() -> Callable[..., Outcome]:
+    """The outcome of an accepted message or segment."""
+
     def make(provider_id: str = "Q1") -> Outcome:
         return Outcome(
             kind=OutcomeKind.ACCEPTED, code="250", text="queued", provider_id=provider_id
@@ -270,5 +265,30 @@ def accepted() -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def at_least_once() -> Guarantee:
-    return Guarantee.AT_LEAST_ONCE
+def refused() -> Outcome:
+    """A refusal for good."""
+    return Outcome(
+        kind=OutcomeKind.REJECTED,
+        code="550",
+        enhanced="5.1.1",
+        text="no such user",
+        failure_class=FailureClass.ADDRESS,
+    )
+
+
+@pytest.fixture
+def deferred() -> Outcome:
+    """A refusal for now, which the server judged."""
+    return Outcome(
+        kind=OutcomeKind.DEFERRED,
+        code="451",
+        enhanced="4.3.0",
+        text="try later",
+        failure_class=FailureClass.SYSTEM,
+    )
+
+
+@pytest.fixture
+def unknown() -> Outcome:
+    """No answer came."""
+    return Outcome(kind=OutcomeKind.UNCERTAIN, text="connection lost after the last byte")

@@ -1,0 +1,321 @@
+"""The way of a message on both databases: claimed, intended, settled; what stops it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ignition_ext.errors import NotFoundError
+from ignition_ext.ledger.contract import NewMessage
+from ignition_ext.ledger.retry import StandardRetry
+from ignition_ext.ledger.runs import set_run_state
+from ignition_ext.values import (
+    Channel,
+    Delivery,
+    FailureClass,
+    LeaseId,
+    MessageState,
+    Outcome,
+    OutcomeKind,
+    RunId,
+    RunRef,
+    RunState,
+)
+
+MINUTE = timedelta(minutes=1)
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+async def test_an_accepted_message_is_sent_with_its_words(scene: Any, accepted: Any) -> None:
+    """The server's code, words and queue id stand in the ledger, and the whole way in events."""
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+
+    state = await scene.settle(run, lease, ids[ADA], accepted("4bGh7"))
+
+    row = (await scene.rows(run))[ADA]
+    assert state is MessageState.SENT
+    assert (row["code"], row["detail"], row["provider_id"]) == ("250", "queued", "4bGh7")
+    assert (row["attempts"], row["failure_class"]) == (1, None)
+    assert abs(row["sent_at"] - datetime.now(UTC)) < MINUTE
+    assert await scene.events(ids[ADA]) == [
+        ("", "pending"),
+        ("pending", "claimed"),
+        ("claimed", "sending"),
+        ("sending", "sent"),
+    ]
+
+
+async def test_a_claimed_message_carries_the_recipient(scene: Any, in_batches: Any) -> None:
+    """What the snapshot put in comes out of the claim, whatever its values are."""
+    run = await scene.run()
+    data = {"name": "Zoë\0 😀 \ud83d", "n": 1.5, "nan": float("nan"), "day": datetime(2026, 1, 2)}
+    message = NewMessage(
+        channel=Channel.EMAIL,
+        address=ADA,
+        domain="example.com",
+        locale="de-DE",
+        timezone="Europe/Berlin",
+        data=data,
+    )
+    await scene.ledger.snapshot(run, in_batches([message]))
+
+    (claimed,) = (await scene.ledger.claim(run, limit=5, lease=MINUTE)).messages
+
+    assert (claimed.address, claimed.domain, claimed.channel) == (ADA, "example.com", Channel.EMAIL)
+    assert (claimed.locale, claimed.timezone, claimed.attempts) == ("de-DE", "Europe/Berlin", 0)
+    assert claimed.data == {
+        "name": "Zoë 😀 ?",
+        "n": 1.5,
+        "nan": None,
+        "day": "2026-01-02 00:00:00",
+    }
+
+
+async def test_a_message_is_claimed_by_one(scene: Any) -> None:
+    """What one lease holds, no other gets; the order is the snapshot's."""
+    addresses = [f"u{number}@example.com" for number in range(10)]
+    run = await scene.run(*addresses)
+
+    _, first = await scene.claim(run, 4)
+    _, second = await scene.claim(run, 100)
+    empty = await scene.ledger.claim(run, limit=100, lease=MINUTE)
+
+    assert list(first) + list(second) == addresses
+    assert empty.messages == []
+    assert empty.next_at is None
+    assert empty.lapses_at is not None
+    assert abs(empty.lapses_at - datetime.now(UTC) - MINUTE) < MINUTE / 2
+
+
+async def test_only_the_holder_may_intend(scene: Any) -> None:
+    """An intent of a stranger, of a lapsed lease, or repeated, is granted nothing."""
+    run = await scene.run(ADA, BOB)
+    lease, ids = await scene.claim(run)
+
+    assert await scene.ledger.intend(run, LeaseId(uuid4()), [ids[ADA]]) == frozenset()
+    assert await scene.ledger.intend(run, lease, [ids[ADA]]) == {ids[ADA]}
+    assert await scene.ledger.intend(run, lease, [ids[ADA]]) == frozenset()
+    await scene.lapse(run)
+    assert await scene.ledger.intend(run, lease, [ids[BOB]]) == frozenset()
+    assert await scene.ledger.intend(run, lease, []) == frozenset()
+
+
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.CANCELLED])
+async def test_pause_and_cancel_reach_claim_intend_and_renew(scene: Any, state: RunState) -> None:
+    """After the operator's word nothing new is claimed or put on the wire."""
+    run = await scene.run(ADA, BOB)
+    lease, ids = await scene.claim(run, 1)
+
+    await set_run_state(scene.database, run.id, state, reason="test", actor="test")
+
+    refused = await scene.ledger.claim(run, limit=10, lease=MINUTE)
+    assert (refused.messages, refused.run_state) == ([], state)
+    assert await scene.ledger.intend(run, lease, list(ids.values())) == frozenset()
+    assert await scene.ledger.renew(run, lease, MINUTE) is state
+
+
+async def test_a_paused_run_goes_on_where_it_stood(scene: Any, accepted: Any) -> None:
+    """Resuming makes the claimed intendable and the rest claimable again."""
+    run = await scene.run(ADA, BOB)
+    lease, ids = await scene.claim(run, 1)
+    for state in (RunState.PAUSED, RunState.OPEN):
+        await set_run_state(scene.database, run.id, state, reason="test", actor="test")
+
+    assert await scene.ledger.intend(run, lease, list(ids.values())) == set(ids.values())
+    _, rest = await scene.claim(run)
+    assert list(rest) == [BOB]
+
+
+async def test_a_refusal_is_final(scene: Any, refused: Outcome) -> None:
+    """A permanent refusal fails with the server's class."""
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+
+    assert await scene.settle(run, lease, ids[ADA], refused) is MessageState.FAILED
+
+    row = (await scene.rows(run))[ADA]
+    assert (row["code"], row["enhanced"], row["failure_class"]) == ("550", "5.1.1", "address")
+    assert await scene.ledger.failures(run) == {"address": 1}
+
+
+async def test_a_deferred_message_waits_by_the_databases_clock(
+    scene: Any, deferred: Outcome
+) -> None:
+    """It is not claimed before its time, and the empty claim says when that is."""
+    scene.retry = StandardRetry(strategy="fixed", attempts=3, base=MINUTE)
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+
+    assert await scene.settle(run, lease, ids[ADA], deferred) is MessageState.DEFERRED
+
+    empty = await scene.ledger.claim(run, limit=10, lease=MINUTE)
+    assert empty.messages == []
+    assert abs(empty.next_at - datetime.now(UTC) - MINUTE) < MINUTE / 2
+    assert await scene.ledger.failures(run) == {"system": 1}
+
+
+async def test_attempts_used_up_fail_with_the_last_words(scene: Any, deferred: Outcome) -> None:
+    """The policy's attempts are all there are; code and words of the last stay."""
+    run = await scene.run(ADA)
+    for attempt in range(1, 4):
+        lease, ids = await scene.sending(run)
+        state = await scene.settle(run, lease, ids[ADA], deferred)
+        assert state is (MessageState.DEFERRED if attempt < 3 else MessageState.FAILED)
+
+    row = (await scene.rows(run))[ADA]
+    assert (row["attempts"], row["code"], row["failure_class"]) == (3, "451", "attempts")
+    assert row["detail"] == "try later"
+
+
+async def test_a_throttled_message_is_not_charged(scene: Any) -> None:
+    """A server that judges nothing uses up nothing."""
+    throttled = Outcome(
+        kind=OutcomeKind.DEFERRED,
+        code="0x00000058",
+        failure_class=FailureClass.THROTTLED,
+        charges_attempt=False,
+    )
+    run = await scene.run(ADA)
+    for _ in range(5):
+        lease, ids = await scene.sending(run)
+        assert await scene.settle(run, lease, ids[ADA], throttled) is MessageState.DEFERRED
+
+    assert (await scene.rows(run))[ADA]["attempts"] == 0
+
+
+async def test_a_message_that_cannot_be_rendered_fails_unsent(scene: Any) -> None:
+    """claimed -> failed, without an attempt."""
+    broken = Outcome(kind=OutcomeKind.REJECTED, text="no 'x'", failure_class=FailureClass.RENDER)
+    run = await scene.run(ADA)
+    lease, ids = await scene.claim(run)
+
+    assert await scene.settle(run, lease, ids[ADA], broken) is MessageState.FAILED
+    assert (await scene.rows(run))[ADA]["attempts"] == 0
+
+
+async def test_an_unsent_message_is_pending_again(scene: Any) -> None:
+    """Proved unsent: no attempt, and at once claimable."""
+    unsent = Outcome(kind=OutcomeKind.UNSENT, text="link lost before the last byte")
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+
+    assert await scene.settle(run, lease, ids[ADA], unsent) is MessageState.PENDING
+    assert (await scene.rows(run))[ADA]["attempts"] == 0
+    assert list((await scene.claim(run))[1]) == [ADA]
+
+
+async def test_suppression_is_decided_at_the_claim(scene: Any, accepted: Any) -> None:
+    """An address suppressed after the snapshot is not claimed, and leaves its room to others."""
+    addresses = [f"u{number}@example.com" for number in range(6)]
+    run = await scene.run(*addresses)
+    for address in addresses[:4]:
+        await scene.suppress(address)
+    await scene.suppress(addresses[5], Channel.SMS)
+
+    _, ids = await scene.claim(run, 2)
+
+    assert list(ids) == addresses[4:]
+    row = (await scene.rows(run))[addresses[0]]
+    assert (row["state"], row["detail"]) == ("suppressed", "on the suppression list: opt_out")
+
+
+async def test_release_returns_what_is_claimed_only(scene: Any) -> None:
+    """A stopping sender gives back what it has not put on the wire."""
+    run = await scene.run(ADA, BOB)
+    lease, ids = await scene.claim(run)
+    await scene.ledger.intend(run, lease, [ids[ADA]])
+
+    assert await scene.ledger.release(run, lease) == 1
+    assert await scene.states(run) == {ADA: "sending", BOB: "pending"}
+    assert await scene.ledger.release(run, lease) == 0
+
+
+async def test_cancel_settles_what_is_open(scene: Any, accepted: Any) -> None:
+    """Pending, claimed and deferred are cancelled; what is on the wire tells its own end."""
+    run = await scene.run(ADA, BOB, "carl@example.com")
+    lease, ids = await scene.claim(run, 2)
+    await scene.ledger.intend(run, lease, [ids[ADA]])
+
+    assert await scene.ledger.cancel_open(run, MessageState.CANCELLED) == 2
+    assert await scene.ledger.cancel_open(run, MessageState.CANCELLED) == 0
+    assert await scene.ledger.intend(run, lease, [ids[BOB]]) == frozenset()
+    assert await scene.settle(run, lease, ids[ADA], accepted()) is MessageState.SENT
+    with pytest.raises(ValueError, match="not sent"):
+        await scene.ledger.cancel_open(run, MessageState.SENT)
+
+
+async def test_a_run_past_its_deadline_expires(scene: Any) -> None:
+    """The claim that finds the deadline passed yields nothing and expires what is open."""
+    run = await scene.run(ADA, BOB, deadline=timedelta(milliseconds=-1))
+
+    lease = await scene.ledger.claim(run, limit=10, lease=MINUTE)
+
+    assert (lease.messages, lease.next_at) == ([], None)
+    assert set((await scene.states(run)).values()) == {"expired"}
+
+
+async def test_settling_twice_changes_nothing(scene: Any, accepted: Any, refused: Outcome) -> None:
+    """A result that comes again, or another one after the end, is not an event."""
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+    for outcome in (accepted("1"), accepted("2"), refused):
+        assert await scene.settle(run, lease, ids[ADA], outcome) is MessageState.SENT
+
+    assert (await scene.rows(run))[ADA]["provider_id"] == "1"
+
+
+async def test_a_servers_words_never_break_the_books(scene: Any) -> None:
+    """NUL, lone surrogates and endless text are stored as far as columns go."""
+    odd = Outcome(
+        kind=OutcomeKind.REJECTED,
+        code="5" * 99,
+        enhanced="5" * 99,
+        text="\0x\ud83d" * 999,
+        provider_id="é" * 999,
+    )
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+
+    assert await scene.settle(run, lease, ids[ADA], odd) is MessageState.FAILED
+    assert (await scene.rows(run))[ADA]["detail"] == ("x?" * 250)
+
+
+async def test_a_delivery_stands_once_in_a_batch(scene: Any, accepted: Any) -> None:
+    """Two results of one message in one batch are a mistake of the caller."""
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+    delivery = Delivery(message_id=ids[ADA], outcome=accepted())
+
+    with pytest.raises(ValueError, match="twice"):
+        await scene.ledger.settle(run, lease, [delivery, delivery], scene.retry)
+    assert await scene.ledger.settle(run, lease, [], scene.retry) == {}
+
+
+async def test_an_unknown_run_is_named(scene: Any) -> None:
+    """A claim in a run that does not exist says so."""
+    ghost = RunRef(id=RunId(uuid4()), run_at=datetime.now(UTC), tenant_id=scene.tenant_id)
+
+    with pytest.raises(NotFoundError, match=str(ghost.id)):
+        await scene.ledger.claim(ghost, limit=1, lease=MINUTE)
+    assert sum((await scene.ledger.counts(ghost)).values()) == 0
+
+
+async def test_messages_are_listed_in_pages_and_by_state(scene: Any, refused: Outcome) -> None:
+    """Every message once, in a stable order, also when pages are small."""
+    addresses = [f"u{number}@example.com" for number in range(7)]
+    run = await scene.run(*addresses)
+    lease, ids = await scene.sending(run)
+    await scene.settle(run, lease, ids[addresses[3]], refused)
+
+    pages = [page async for page in scene.ledger.messages(run.id, batch=3)]
+    failed = [
+        page async for page in scene.ledger.messages(run.id, states=[MessageState.FAILED], batch=3)
+    ]
+
+    assert [len(page) for page in pages] == [3, 3, 1]
+    assert [row["address"] for page in pages for row in page] == addresses
+    assert [row["address"] for page in failed for row in page] == [addresses[3]]
