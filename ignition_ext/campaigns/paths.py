@@ -6,9 +6,6 @@ from pathlib import Path
 
 from ignition_ext.errors import ConfigurationError
 
-MAX_ATTACHMENT_BYTES = 25 * 1024 * 1024
-"""What large mail providers still take; base64 makes a third more of it on the wire."""
-
 
 def resolve_file(base_path: Path, name: str) -> Path:
     """The file that ``name`` means, with links followed.
@@ -27,21 +24,5 @@ def resolve_file(base_path: Path, name: str) -> Path:
         raise ConfigurationError(
             f"{path} does not exist." if not path.exists() else f"{path} is not a file.",
             mend=f"Names are taken from {folder}, the campaign file's folder.",
-        )
-    return path
-
-
-def resolve_attachment(base_path: Path, name: str) -> Path:
-    """The same for an attachment, which must also be small enough to be mailed.
-
-    Raises:
-        ConfigurationError: as :func:`resolve_file`, or it is too large.
-    """
-    path = resolve_file(base_path, name)
-    size = path.stat().st_size
-    if size > MAX_ATTACHMENT_BYTES:
-        raise ConfigurationError(
-            f"{path} has {size} bytes, an attachment at most {MAX_ATTACHMENT_BYTES}.",
-            mend="Put a link to it into the template instead.",
         )
     return path

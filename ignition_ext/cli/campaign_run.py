@@ -1,0 +1,188 @@
+"""``ignition campaign run`` and ``status``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from cyclopts import Parameter
+from cyclopts.types import PositiveInt
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+from pydantic import ValidationError
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.cli.context import open_database
+from ignition_ext.cli.output import err, note, out, print_json, print_table
+from ignition_ext.database import Database
+from ignition_ext.errors import ConfigurationError, NotFoundError
+from ignition_ext.orchestration import runs
+from ignition_ext.orchestration.client import prefect_client
+from ignition_ext.values import OPEN_STATES
+
+Json = Annotated[bool, Parameter(negative="")]
+LOOK_SECONDS = 0.5
+"""Between two looks at a run: quick for the eye, a few small queries for the databases."""
+PATIENCE_SECONDS = 20.0
+"""After so long without a worker's sign of life it is said what is missing."""
+
+
+async def run(
+    campaign: str,
+    *,
+    wait: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    limit: PositiveInt | None = None,
+    json: Json = False,
+) -> int:
+    """Run a campaign now, beside its schedules, and print the run's id.
+
+    The id is the flow run's: status, pause, cancel and the Prefect UI all take it.
+
+    Args:
+        campaign: TENANT/NAME.
+        wait: Follow the run to its end; exit 1 if it fails.
+        dry_run: Render every message, send none.
+        limit: At most so many messages.
+        json: Print one JSON document: the status at the end with --wait, else at the start.
+    """
+    try:
+        parameters = CampaignParameters(campaign=campaign, limit=limit, dry_run=dry_run)
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{campaign!r} does not name a campaign.",
+            mend="Write TENANT/NAME, for example acme/newsletter.",
+        ) from error
+    async with open_database() as database, prefect_client() as client:
+        flow_run = await runs.start_run(database, client, parameters)
+        if not json:
+            out.print(str(flow_run.id), markup=False)
+        if wait:
+            flow_run = await _follow(database, client, flow_run)
+        status = await _status(database, client, campaign, flow_run)
+    if json:
+        print_json(status)
+    elif wait:
+        _tell(status)
+    return 0 if not wait or runs.succeeded(flow_run) else 1
+
+
+async def _follow(database: Database, client: PrefectClient, flow_run: FlowRun) -> FlowRun:
+    """Draw the ledger's counts until Prefect says that the run has ended."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        task = progress.add_task(flow_run.name, total=None, words="waiting for a worker")
+        async for now in _looks(client, flow_run.id):
+            flow_run = now
+            status = await _begun(database, now.id)
+            if status is None:
+                continue
+            total = status.counts["total"]
+            left = sum(status.counts[state] for state in OPEN_STATES)
+            progress.update(
+                task,
+                description=now.name,
+                total=total or None,
+                completed=total - left,
+                words=_words(status),
+            )
+    return flow_run
+
+
+async def _looks(client: PrefectClient, flow_run_id: UUID) -> AsyncIterator[FlowRun]:
+    began = time.monotonic()
+    told = False
+    while True:
+        flow_run = await client.read_flow_run(flow_run_id)
+        yield flow_run
+        if flow_run.state is not None and flow_run.state.is_final():
+            return
+        waiting = flow_run.state is None or flow_run.state.is_scheduled()
+        if waiting and not told and time.monotonic() - began > PATIENCE_SECONDS:
+            told = True
+            pool = flow_run.work_pool_name or "default"
+            if not await runs.workers_online(client, pool):
+                note(f"No worker polls the pool {pool!r}: prefect worker start --pool {pool}")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _begun(database: Database, flow_run_id: UUID) -> runs.RunStatus | None:
+    try:
+        return await runs.run_status(database, str(flow_run_id))
+    except NotFoundError:
+        return None
+
+
+async def _status(
+    database: Database, client: PrefectClient, campaign: str, flow_run: FlowRun
+) -> runs.RunStatus:
+    status = await _begun(database, flow_run.id)
+    return status or runs.scheduled_status(campaign, flow_run)
+
+
+async def status(run: str, *, json: Json = False) -> None:
+    """Show how a run stands: its state, and how many messages are in each state.
+
+    Args:
+        run: A run's id, a flow run's id, or TENANT/NAME for the campaign's latest run.
+        json: Print one JSON document.
+    """
+    async with open_database() as database:
+        try:
+            found = await runs.run_status(database, run)
+        except NotFoundError:
+            found = await _scheduled(run)
+    if json:
+        print_json(found)
+    else:
+        _tell(found)
+
+
+async def _scheduled(reference: str) -> runs.RunStatus:
+    """The status of a run that Prefect has and no worker has begun."""
+    try:
+        UUID(reference)
+    except ValueError:
+        raise NotFoundError(
+            f"{reference} has not run yet.", mend=f"Run: ignition campaign run {reference}"
+        ) from None
+    async with prefect_client() as client:
+        flow_run = await runs.find_flow_run(client, reference)
+    if flow_run is None:
+        raise NotFoundError(
+            f"there is no run {reference}.",
+            mend="Name a run's id, a flow run's id, or TENANT/NAME.",
+        )
+    given = flow_run.parameters.get("parameters") or {}
+    return runs.scheduled_status(str(given.get("campaign", "")), flow_run)
+
+
+def _tell(status: runs.RunStatus) -> None:
+    reason = f" ({status.state_reason})" if status.state_reason else ""
+    out.print(f"{status.campaign}: {status.state}{reason}", markup=False)
+    if status.started_at is not None:
+        ended = f", ended {status.ended_at:%H:%M:%S}" if status.ended_at else ""
+        rate = f", {status.rate:g} a second" if status.rate else ""
+        out.print(f"started {status.started_at:%Y-%m-%d %H:%M:%S}{ended} UTC{rate}", markup=False)
+    rows = [
+        {"state": name, "messages": count}
+        for name, count in status.counts.items()
+        if count or name == "total"
+    ]
+    print_table(rows, "state", "messages")
+
+
+def _words(status: runs.RunStatus) -> str:
+    told = ("sent", "delivered", "failed", "deferred", "uncertain")
+    counted = [f"{status.counts[name]} {name}" for name in told if status.counts[name]]
+    return ", ".join(counted) or status.state

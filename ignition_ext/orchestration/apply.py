@@ -1,0 +1,171 @@
+"""Brings the database and Prefect to what a campaign file says.
+
+A failure changes nothing. The order sees to that: first everything is looked at (tenant, template,
+audience, work pool, block), then the rows are written and *not yet* committed, then Prefect takes
+the deployment in one request, then the rows are committed. Prefect's refusal rolls the rows back;
+should the commit fail, the deployment is put back. What is left is the loss of the whole machine
+between the last two steps: then Prefect has the new schedules, the database the old version, and
+applying the file again mends it, because both sides are always compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from sqlalchemy.exc import IntegrityError
+
+from ignition_ext.campaigns import store
+from ignition_ext.campaigns.checks import Blame, check_against_tenant
+from ignition_ext.campaigns.definition import CampaignDefinition
+from ignition_ext.campaigns.file import load_campaign_file
+from ignition_ext.database import Database
+from ignition_ext.errors import ConfigurationError, IgnitionError
+from ignition_ext.models import Tenant
+from ignition_ext.orchestration.blocks import find_block
+from ignition_ext.orchestration.deployments import (
+    DeploymentSpec,
+    Ensured,
+    campaign_deployment,
+    delete_deployment,
+    deployment_name,
+    ensure_deployment,
+    undo,
+)
+from ignition_ext.orchestration.pools import find_pool
+
+PREFECT_SECONDS = 20.0
+"""How long Prefect may take while our rows are locked: less than other writers wait for SQLite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A campaign file that was found right, and where it is going."""
+
+    file: Path
+    definition: CampaignDefinition
+    tenant: Tenant
+    deployment: DeploymentSpec
+
+    @property
+    def base_path(self) -> Path:
+        """The folder that the campaign's files are taken from."""
+        return self.file.resolve().parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What applying one file did."""
+
+    campaign: str
+    file: Path
+    version: int
+    changed: bool
+    deployment_id: UUID
+    deployment_changed: tuple[str, ...]
+
+
+async def plan(
+    database: Database, client: PrefectClient, file: Path, *, environment: str
+) -> Plan | None:
+    """Check one file against database and server; None when it is not for this environment.
+
+    Raises:
+        CampaignFileError: something does not fit; it names the line.
+    """
+    definition = load_campaign_file(file)
+    if definition.environments and environment not in definition.environments:
+        await _require_absent(database, definition, file)
+        return None
+    tenant = await check_against_tenant(database, definition, file=file)
+    spec = campaign_deployment(definition, timezone=tenant.timezone)
+    blame = Blame(file)
+    await find_pool(client, spec.pool)
+    try:
+        await find_block(client, definition.block, definition.message_channel)
+    except IgnitionError as error:
+        raise blame.on(error, "block") from error
+    return Plan(file=file, definition=definition, tenant=tenant, deployment=spec)
+
+
+async def _require_absent(database: Database, definition: CampaignDefinition, file: Path) -> None:
+    async with database.read() as session:
+        known = await store.find(session, definition.reference)
+    if known is not None:
+        raise Blame(file).on(
+            ConfigurationError(
+                f"{definition.reference} runs here and is no longer meant to.",
+                mend=f"Run: ignition campaign delete {definition.reference}",
+            ),
+            "environments",
+        )
+
+
+async def carry_out(
+    database: Database, client: PrefectClient, planned: Plan, *, actor: str
+) -> Result:
+    """Do what was planned, wholly or not at all.
+
+    Raises:
+        ConflictError: someone else applies the same campaign at this moment.
+        IgnitionError: Prefect refused; nothing was changed.
+    """
+    definition, spec = planned.definition, planned.deployment
+    async with database.read() as session:
+        known = await store.find(session, definition.reference)
+    ensured: Ensured | None = None
+    if known is not None and known.digest == store.digest(definition, planned.base_path):
+        ensured = await ensure_deployment(client, spec)
+        if known.campaign.prefect_deployment_id == ensured.id:
+            return _result(planned, known.version, False, ensured)
+    try:
+        async with database.write() as session:
+            applied = await store.write(
+                session, definition, base_path=planned.base_path, actor=actor
+            )
+            await session.flush()
+            async with asyncio.timeout(PREFECT_SECONDS):
+                ensured = ensured or await ensure_deployment(client, spec)
+            await store.set_deployment(session, applied.campaign_id, ensured.id)
+    except IntegrityError as error:
+        await _put_back(client, ensured, spec)
+        raise store.in_between(definition.reference) from error
+    except Exception:
+        await _put_back(client, ensured, spec)
+        raise
+    return _result(planned, applied.version, applied.changed, ensured)
+
+
+async def _put_back(client: PrefectClient, ensured: Ensured | None, spec: DeploymentSpec) -> None:
+    if ensured is not None:
+        await undo(client, ensured, spec)
+
+
+def _result(planned: Plan, version: int, changed: bool, ensured: Ensured) -> Result:
+    return Result(
+        campaign=planned.definition.reference,
+        file=planned.file,
+        version=version,
+        changed=changed,
+        deployment_id=ensured.id,
+        deployment_changed=ensured.changed,
+    )
+
+
+async def delete(database: Database, client: PrefectClient, reference: str, *, actor: str) -> bool:
+    """Delete a campaign and its deployment; returns whether Prefect still had the latter.
+
+    The rows are marked first and committed last: if Prefect does not answer, nothing is deleted.
+
+    Raises:
+        NotFoundError: there is no such campaign.
+        ConflictError: one of its runs is still open.
+    """
+    async with database.write() as session:
+        await store.mark_deleted(session, reference, actor=actor)
+        await session.flush()
+        async with asyncio.timeout(PREFECT_SECONDS):
+            return await delete_deployment(client, deployment_name(reference))

@@ -1,0 +1,267 @@
+"""Starting, watching and steering runs: the ledger says what happened, Prefect does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext.campaigns import store
+from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.database import Database
+from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
+from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.runs import find_run, set_run_state
+from ignition_ext.models import Campaign, CampaignRun, Tenant
+from ignition_ext.models.types import utc_now
+from ignition_ext.orchestration.deployments import deployment_name, find_deployment
+from ignition_ext.orchestration.mirror import cancel_run, reference_of
+from ignition_ext.values import MessageState, RunState
+
+ACCEPTED = (
+    MessageState.SENT,
+    MessageState.DELIVERED,
+    MessageState.BOUNCED,
+    MessageState.COMPLAINED,
+)
+"""States of messages that a server took: what a rate counts."""
+SCHEDULED = "scheduled"
+"""What a run's state is called while Prefect has it and no worker has begun it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStatus:
+    """How a run stands; the document that ``campaign status --json`` prints.
+
+    Attributes:
+        run_id: the campaign_run's id; None while no worker has begun it.
+        state: open, paused, cancelled, completed, failed, or scheduled before it began.
+        state_reason: why, where there is something to say.
+        prefect_state: the flow run's state as last seen.
+        counts: messages in each state, and ``total``.
+        rate: messages a second that a server took, from start to end or now; None before any.
+    """
+
+    campaign: str
+    run_id: UUID | None
+    flow_run_id: UUID | None
+    flow_run_name: str
+    state: str
+    state_reason: str
+    prefect_state: str
+    counts: Mapping[str, int]
+    skipped: int
+    rejected: int
+    duplicates: int
+    scheduled_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    rate: float | None
+
+
+async def start_run(
+    database: Database, client: PrefectClient, parameters: CampaignParameters
+) -> FlowRun:
+    """Ask Prefect for a run of the campaign now; a worker of its pool will begin it.
+
+    Raises:
+        NotFoundError: there is no such campaign.
+        ConfigurationError: its deployment is not on this Prefect server.
+    """
+    async with database.read() as session:
+        stored = await store.load(session, parameters.campaign)
+    deployment = await find_deployment(client, deployment_name(stored.reference))
+    if deployment is None:
+        raise ConfigurationError(
+            f"the campaign {stored.reference} has no deployment on this Prefect server.",
+            mend="Apply its file again: ignition campaign apply FILE",
+        )
+    return await client.create_flow_run_from_deployment(
+        deployment.id,
+        parameters={"parameters": parameters.model_dump(mode="json", exclude_defaults=True)},
+    )
+
+
+async def run_status(database: Database, reference: str) -> RunStatus:
+    """How a run stands, from the database alone.
+
+    Args:
+        database: Ignition's.
+        reference: a run's id, a flow run's id, or TENANT/NAME for the campaign's latest run.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    async with database.read() as session:
+        row = await find_run(session, reference)
+        campaign = await _campaign_of(session, row)
+    counts = await open_ledger(database).counts(reference_of(row))
+    return RunStatus(
+        campaign=campaign,
+        run_id=row.id,
+        flow_run_id=row.flow_run_id,
+        flow_run_name=row.flow_run_name,
+        state=row.state,
+        state_reason=row.state_reason,
+        prefect_state=row.prefect_state,
+        counts=with_total(counts),
+        skipped=row.skipped,
+        rejected=row.rejected,
+        duplicates=row.duplicates,
+        scheduled_at=row.scheduled_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        rate=rate(counts, row.started_at, row.ended_at or utc_now()),
+    )
+
+
+def scheduled_status(campaign: str, flow_run: FlowRun) -> RunStatus:
+    """The status of a run that no worker has begun: all that is known is Prefect's."""
+    return RunStatus(
+        campaign=campaign,
+        run_id=None,
+        flow_run_id=flow_run.id,
+        flow_run_name=flow_run.name,
+        state=SCHEDULED,
+        state_reason=(flow_run.state.message or "") if flow_run.state else "",
+        prefect_state=flow_run.state_name or "",
+        counts=with_total({}),
+        skipped=0,
+        rejected=0,
+        duplicates=0,
+        scheduled_at=flow_run.expected_start_time,
+        started_at=flow_run.start_time,
+        ended_at=flow_run.end_time,
+        rate=None,
+    )
+
+
+def with_total(counts: Mapping[MessageState, int]) -> dict[str, int]:
+    """Every state in the ledger's order, and their sum."""
+    complete = {state.value: counts.get(state, 0) for state in MessageState}
+    return {**complete, "total": sum(complete.values())}
+
+
+def rate(
+    counts: Mapping[MessageState, int], started_at: datetime | None, until: datetime
+) -> float | None:
+    """Accepted messages a second, None before the first."""
+    accepted = sum(counts.get(state, 0) for state in ACCEPTED)
+    if started_at is None or not accepted:
+        return None
+    seconds = (until - started_at).total_seconds()
+    return round(accepted / seconds, 2) if seconds > 0 else None
+
+
+async def pause(database: Database, reference: str, *, actor: str) -> CampaignRun:
+    """Stop sending without ending the run; what is on the wire is still settled.
+
+    Raises:
+        NotFoundError: there is no such run.
+        ConflictError: it is not open.
+    """
+    return await _steer(database, reference, RunState.PAUSED, actor)
+
+
+async def resume(database: Database, reference: str, *, actor: str) -> CampaignRun:
+    """Let a paused run go on.
+
+    Raises:
+        NotFoundError: there is no such run.
+        ConflictError: it is not paused.
+    """
+    return await _steer(database, reference, RunState.OPEN, actor)
+
+
+async def cancel(
+    database: Database, client: PrefectClient, reference: str, *, actor: str
+) -> UUID | None:
+    """End a run: nothing more is sent, and what was not sent is accounted for as cancelled.
+
+    The ledger first: senders look there, also those that Prefect's cancel does not reach.
+
+    Returns:
+        The run's id, None for a run that no worker had begun.
+
+    Raises:
+        NotFoundError: neither the ledger nor Prefect knows such a run.
+        ConflictError: it has ended.
+    """
+    async with database.read() as session:
+        try:
+            row: CampaignRun | None = await find_run(session, reference)
+        except NotFoundError:
+            row = None
+    if row is None:
+        await _cancel_scheduled(client, reference)
+        return None
+    if row.state in (RunState.COMPLETED, RunState.FAILED):
+        raise ConflictError(f"the run {row.id} has ended: {row.state}.", mend="Nothing is left.")
+    await cancel_run(database, reference_of(row), reason=f"cancelled by {actor}", actor=actor)
+    if row.flow_run_id is not None:
+        await _ask_to_cancel(client, row.flow_run_id)
+    return row.id
+
+
+async def find_flow_run(client: PrefectClient, reference: str) -> FlowRun | None:
+    """The flow run of that id, if Prefect has one."""
+    try:
+        return await client.read_flow_run(UUID(reference))
+    except (ValueError, ObjectNotFound):
+        return None
+
+
+async def workers_online(client: PrefectClient, pool: str) -> int:
+    """How many workers poll the pool now."""
+    workers = await client.read_workers_for_work_pool(pool)
+    return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
+
+
+async def _cancel_scheduled(client: PrefectClient, reference: str) -> None:
+    flow_run = await find_flow_run(client, reference)
+    if flow_run is None or flow_run.state is None:
+        raise NotFoundError(
+            f"there is no run {reference}.",
+            mend="Name a run's id, a flow run's id, or TENANT/NAME.",
+        )
+    if flow_run.state.is_final():
+        raise ConflictError(
+            f"the run {reference} has ended: {flow_run.state.name}.", mend="Nothing is left to do."
+        )
+    await _ask_to_cancel(client, flow_run.id)
+
+
+async def _ask_to_cancel(client: PrefectClient, flow_run_id: UUID) -> None:
+    """Move the flow run to Cancelling, unless it has ended; its worker then stops the process."""
+    try:
+        flow_run = await client.read_flow_run(flow_run_id)
+    except ObjectNotFound:
+        return  # deleted in the UI; the ledger has been told
+    if flow_run.state is None or not flow_run.state.is_final():
+        state: State[None] = Cancelling(message="Cancelled with ignition campaign cancel.")
+        await client.set_flow_run_state(flow_run_id, state)
+
+
+async def _steer(database: Database, reference: str, state: RunState, actor: str) -> CampaignRun:
+    async with database.read() as session:
+        row = await find_run(session, reference)
+    await set_run_state(database, row.id, state, reason=f"{state.value} by {actor}", actor=actor)
+    return row
+
+
+async def _campaign_of(session: AsyncSession, row: CampaignRun) -> str:
+    campaign = await session.get_one(Campaign, row.campaign_id)
+    tenant = await session.get_one(Tenant, row.tenant_id)
+    return f"{tenant.name}/{campaign.name}"
+
+
+def succeeded(flow_run: FlowRun) -> bool:
+    """Whether Prefect calls the run completed."""
+    return flow_run.state_type is StateType.COMPLETED
