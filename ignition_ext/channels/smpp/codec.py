@@ -180,7 +180,8 @@ def encode_unbind(sequence: int) -> bytes:
 
 _RESPONSES: Mapping[int, Callable[[int], Any]] = {
     DELIVER_SM: lambda status: commands.DeliverSMResp("deliver_sm_resp", status=status),
-    DATA_SM: lambda status: commands.DataSMResp("data_sm_resp", status=status),
+    # Alone among the responses it asks a client for a number, unless it is given one.
+    DATA_SM: lambda status: commands.DataSMResp("data_sm_resp", status=status, sequence=0),
     ENQUIRE_LINK: lambda status: commands.EnquireLinkResp("enquire_link_resp", status=status),
     UNBIND: lambda status: commands.UnbindResp("unbind_resp", status=status),
     GENERIC_NACK: lambda status: commands.GenericNAck("generic_nack", status=status),

@@ -12,7 +12,6 @@ from ignition_ext.channels.smpp.options import SmppOptions
 from ignition_ext.channels.smpp.session import Listener, Session
 from ignition_ext.errors import (
     AuthenticationFailed,
-    ChannelError,
     ConfigurationError,
     ConnectFailed,
     ProtocolViolation,
@@ -51,17 +50,26 @@ async def open_session(options: SmppOptions, listener: Listener) -> tuple[Sessio
     """
     session = await _connect(options, listener)
     try:
-        answer = await session.request(
+        bound = _check(options, await _ask(options, session))
+    except BaseException:
+        session.abort("not bound")
+        await session.wait_closed()
+        raise
+    session.start_probing()
+    return session, _offer(options, session, bound)
+
+
+async def _ask(options: SmppOptions, session: Session) -> bytes:
+    try:
+        return await session.request(
             lambda sequence: codec.encode_bind(options, sequence), options.response_timeout
         )
-        bound = _check(options, answer)
     except TimeoutError as error:
-        session.abort("no answer to the bind")
+        hint = "." if options.tls else ", not SMPP over TLS."
         raise ConnectFailed(
             f"No answer to the bind within {options.response_timeout:g} s.",
             server=options.server,
-            mend="Check that this port speaks SMPP"
-            + ("." if options.tls else ", not SMPP over TLS."),
+            mend=f"Check that this port speaks SMPP{hint}",
         ) from error
     except ConnectionError as error:
         raise ConnectFailed(
@@ -69,12 +77,6 @@ async def open_session(options: SmppOptions, listener: Listener) -> tuple[Sessio
             server=options.server,
             mend="Check the port, whether it wants TLS, and whether our address is allowed there.",
         ) from error
-    except (ChannelError, asyncio.CancelledError):
-        session.abort("bind refused")
-        await session.wait_closed()
-        raise
-    session.start_probing()
-    return session, _offer(options, session, bound)
 
 
 async def _connect(options: SmppOptions, listener: Listener) -> Session:

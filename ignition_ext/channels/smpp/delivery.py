@@ -7,15 +7,15 @@ import logging
 from collections.abc import AsyncIterator
 
 from ignition_ext.channels.smpp import codec
+from ignition_ext.channels.smpp.desk import ReceiptDesk
 from ignition_ext.channels.smpp.intake import Intake
 from ignition_ext.channels.smpp.message import SmsEnvelope
 from ignition_ext.channels.smpp.options import SmppOptions
 from ignition_ext.channels.smpp.prepare import References
-from ignition_ext.channels.smpp.desk import ReceiptDesk
 from ignition_ext.channels.smpp.session import Session
 from ignition_ext.channels.smpp.worker import Worker
 from ignition_ext.channels.transport import Journal
-from ignition_ext.errors import ConnectFailed, Throttled
+from ignition_ext.errors import ChannelError, ConnectFailed, Throttled
 from ignition_ext.values import Delivery, OutcomeKind
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,14 @@ class DeliveryRun:
             worker.hurry()
 
     async def _settle(self) -> None:
+        try:
+            await self._settle_batches()
+        except Exception as error:
+            # Nothing can be written down any more, so nothing more may be sent.
+            self._fail(error)
+            raise
+
+    async def _settle_batches(self) -> None:
         while True:
             await self._some_finished.wait()
             self._some_finished.clear()
@@ -149,14 +157,32 @@ class DeliveryRun:
             settler.result()
 
     async def _await_receipts(self, stop: asyncio.Event) -> None:
+        """Stay bound until each part has its final receipt, or none came for a while."""
+        keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
+        stopped = asyncio.create_task(stop.wait())
         awaited = self._desk.awaited
-        while awaited.count and not stop.is_set():
-            awaited.changed.clear()
-            try:
-                async with asyncio.timeout(self._linger):
-                    await awaited.changed.wait()
-            except TimeoutError:
-                return
+        try:
+            while awaited.count and not stop.is_set():
+                awaited.changed.clear()
+                changed = asyncio.create_task(awaited.changed.wait())
+                done, _ = await asyncio.wait(
+                    {changed, stopped},
+                    timeout=self._linger,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                changed.cancel()
+                if not done:
+                    return
+        finally:
+            for task in (*keepers, stopped):
+                task.cancel()
+            await asyncio.gather(*keepers, stopped, return_exceptions=True)
+
+    async def _keep(self, worker: Worker) -> None:
+        try:
+            await worker.keep()
+        except ChannelError as error:
+            logger.warning("No more receipts on this bind: %s", error)
 
     async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
         await self._desk.drained()

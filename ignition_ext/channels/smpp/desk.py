@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 Store = Callable[[Sequence[SmppReceipt]], Awaitable[None]]
 """Stores receipts; when it returns they are safe. It may see a receipt twice."""
 
+_MOST_EARLY = 10_000
+"""Receipts that came before their response, and those of other runs: only the first matter here,
+and those are few. Forgetting them costs a wait, never a receipt."""
+
 _BATCH = 500
 """Receipts stored together at most; the SMSC waits for its answers meanwhile."""
 
@@ -124,6 +128,8 @@ class Awaited:
             key = comparable(receipt.provider_id)
             provider_id = self._by_receipt.get(key)
             if provider_id is None:
+                if len(self._early) >= _MOST_EARLY:
+                    self._early.clear()
                 self._early.add(key)
             else:
                 self._open.discard(provider_id)

@@ -45,7 +45,6 @@ class Encoder:
     Attributes:
         name: ``gsm7``, ``latin1``, ``ucs2`` or a national one.
         data_coding: SMPP 3.4 section 5.2.19.
-        unit_octets: octets a unit takes in ``short_message``: 2 for a UCS-2 code unit.
         unit_bits: bits a unit takes on the air: 7, 8 or 16; sizes follow from it.
         table: translation of each character; None where Python's codec does it.
         codec: Python's codec, applied after the table.
@@ -54,7 +53,6 @@ class Encoder:
 
     name: str
     data_coding: int
-    unit_octets: int
     unit_bits: int
     table: Mapping[int, str] | None
     codec: str
@@ -74,7 +72,11 @@ class Encoder:
 
     def units(self, text: str) -> int:
         """How many units ``text`` costs: septets, octets or UCS-2 code units."""
-        return len(self.encode(text)) // self.unit_octets
+        if self.table is not None:
+            return sum(map(len, map(self.table.__getitem__, map(ord, text))))
+        if self.unit_bits == 16:
+            return len(text) + sum(char > "\uffff" for char in text)
+        return len(text)
 
     def capacity(self, header: int) -> int:
         """Units that fit beside a user data header of ``header`` octets (its length included)."""
@@ -91,7 +93,6 @@ def _gsm(name: str, locking: str, single: Mapping[str, int], shifts: bytes = b""
     return Encoder(
         name=name,
         data_coding=0,
-        unit_octets=1,
         unit_bits=7,
         table=_septets(locking, single),
         codec="latin-1",
@@ -116,7 +117,6 @@ def _latin1(data_coding: int) -> Encoder:
     return Encoder(
         name="latin1",
         data_coding=data_coding,
-        unit_octets=1,
         unit_bits=8,
         table=None,
         codec="latin-1",
@@ -124,9 +124,7 @@ def _latin1(data_coding: int) -> Encoder:
 
 
 GSM7 = _gsm("gsm7", alphabets.DEFAULT, alphabets.EXTENSION)
-UCS2 = Encoder(
-    name="ucs2", data_coding=8, unit_octets=2, unit_bits=16, table=None, codec="utf-16-be"
-)
+UCS2 = Encoder(name="ucs2", data_coding=8, unit_bits=16, table=None, codec="utf-16-be")
 
 
 @cache

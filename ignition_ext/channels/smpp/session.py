@@ -246,6 +246,8 @@ class Session(asyncio.Protocol):
             if not future.done():
                 future.set_result(pdu)
             return
+        if header.command not in {codec.SUBMIT_SM | codec.RESPONSE, codec.GENERIC_NACK}:
+            return  # late, or an answer to nothing of ours
         waiting = self._pending.pop(header.sequence, None)
         if waiting is not None:
             self._tell(waiting[0], header, pdu)

@@ -9,10 +9,10 @@ from typing import Any
 from ignition_ext.channels.smpp import codec
 from ignition_ext.channels.smpp.connect import SmscOffer, open_session
 from ignition_ext.channels.smpp.delivery import DeliveryRun
+from ignition_ext.channels.smpp.desk import ReceiptDesk, Store
 from ignition_ext.channels.smpp.message import Part, SmsEnvelope
 from ignition_ext.channels.smpp.options import BindType, SmppOptions
 from ignition_ext.channels.smpp.prepare import References
-from ignition_ext.channels.smpp.desk import ReceiptDesk, Store
 from ignition_ext.channels.smpp.session import Session
 from ignition_ext.channels.transport import Journal
 from ignition_ext.errors import ConfigurationError

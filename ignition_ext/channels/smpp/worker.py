@@ -83,8 +83,9 @@ class Worker:
         self._wake = asyncio.Event()
         self._unsettled = 0
         self._orders = 0
-        self._is_stopping = False
+        self._is_stopping = self._is_keeping = False
         self._error: ChannelError | None = None
+        self._opening: asyncio.Task[Session | None] | None = None
         self.session: Session | None = None
 
     # -------------------------------------------------------------- from outside
@@ -102,7 +103,7 @@ class Worker:
         """Take nothing new, give back what was not begun, finish the rest."""
         self._is_stopping = True
         self._give_back(begun=False)
-        self._wake.set()
+        self._leave_if_done()
 
     def hurry(self) -> None:
         """Stop waiting: what is unanswered now is uncertain."""
@@ -110,6 +111,7 @@ class Worker:
         if self.session is not None:
             self.session.abort("stopped while answers were outstanding")
         self._give_back(begun=True)
+        self._leave_if_done()
 
     async def run(self) -> None:
         """Work until nothing is left; the session stays open.
@@ -134,9 +136,17 @@ class Worker:
         if self._error is not None:
             raise self._error
 
-    async def revive(self) -> bool:
-        """Bind again if the link was lost, to hear receipts; whether a bind stands."""
-        return await self._ensure_session()
+    async def keep(self) -> None:
+        """Stay bound to hear receipts, until cancelled.
+
+        Raises:
+            ChannelError: the link was lost and cannot be had again.
+        """
+        self._is_keeping = True
+        while True:
+            self._wake.clear()
+            await self._ensure_session()
+            await self._wake.wait()
 
     # -------------------------------------------------------------- what a session tells
 
@@ -236,6 +246,8 @@ class Worker:
         intake = self._office.intake
         no_more = self._is_stopping or (intake.is_exhausted and intake.is_empty)
         in_flight = self.session.in_flight if self.session is not None else 0
+        if self._is_keeping:
+            return False
         return no_more and not self._fresh and not self._again and not in_flight
 
     async def _ensure_session(self) -> bool:
@@ -246,8 +258,20 @@ class Worker:
             self.session = None
             if self._is_done:
                 return False
-        self.session = await self._reconnector.open(self._pause)
+        self._opening = asyncio.create_task(self._reconnector.open(self._pause))
+        try:
+            await asyncio.wait({self._opening})
+            self.session = None if self._opening.cancelled() else self._opening.result()
+        finally:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
+            self._opening = None
         return self.session is not None
+
+    def _leave_if_done(self) -> None:
+        if self._opening is not None and self._is_done:
+            self._opening.cancel()
+        self._wake.set()
 
     async def _pause(self, seconds: float) -> bool:
         deadline = self._loop.time() + seconds
