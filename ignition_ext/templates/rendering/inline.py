@@ -15,8 +15,9 @@ from itertools import pairwise
 import css_inline
 
 from ignition_ext.errors import TemplateError
-from ignition_ext.templates.rendering.markup import Attribute, Tag
+from ignition_ext.templates.rendering.markup import Tag
 from ignition_ext.templates.rendering.outline import MARK, Outline, Page, value_mark
+from ignition_ext.templates.rendering.sandbox import resolve_name
 from ignition_ext.templates.rendering.spans import SpanKind
 
 Numbers = dict[tuple[str, int], int]
@@ -38,25 +39,24 @@ def inline_styles(pages: Mapping[str, Page], roots: Iterable[str]) -> dict[str, 
         TemplateError: css-inline cannot read the page.
     """
     numbers: Numbers = {}
+    values: list[str] = []
     styles: dict[int, list[str]] = {}
     drop = True
     for root in roots:
-        found, depends = _styles(pages, root, numbers)
+        found, depends = _styles(Outline(pages, numbers, values), root)
         drop &= not depends
         for number, here in found.items():
             styles.setdefault(number, []).extend(here)
     agreed = {number: _common(found) for number, found in styles.items()}
     drop &= all(len(set(found)) == 1 for found in styles.values())
     return {
-        file: _Patch(page, numbers, agreed, drop_sheets=drop).text for file, page in pages.items()
+        file: _Patch(pages, page, agreed, numbers, values, drop_sheets=drop).text
+        for file, page in pages.items()
     }
 
 
-def _styles(
-    pages: Mapping[str, Page], root: str, numbers: Numbers
-) -> tuple[dict[int, list[str]], bool]:
+def _styles(outline: Outline, root: str) -> tuple[dict[int, list[str]], bool]:
     """What each element under ``root`` gets, place by place, and if that depends on data."""
-    outline = Outline(pages, numbers)
     outline.add(root)
     inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=False)
     try:
@@ -65,8 +65,6 @@ def _styles(
         raise TemplateError(f"its style sheets cannot be read: {error}.", file=root) from error
     reader = _Reader()
     reader.feed(document)
-    for found in reader.styles.values():
-        found[:] = [_restore(style, outline.values) for style in found]
     return reader.styles, outline.depends
 
 
@@ -82,11 +80,11 @@ class _Reader(HTMLParser):
             self.styles.setdefault(int(number), []).append(style)
 
 
-def _restore(style: str, values: list[str]) -> str:
-    """The declarations as an attribute's value, the expressions back in their places."""
+def _written(style: str, quote: str, values: list[str]) -> str:
+    """Declarations as they stand between quotes in a source, the expressions back in place."""
     if "{" in style or "}" in style:
         return ""  # it would be read as Jinja; the sheet still says it
-    text = style.replace("&", "&amp;").replace('"', "&quot;").replace("'", "&#39;")
+    text = style.replace("&", "&amp;").replace(quote, "&quot;" if quote == '"' else "&#39;")
     for number, value in enumerate(values):
         text = text.replace(value_mark(number), value)
     return text
@@ -103,15 +101,22 @@ class _Patch:
     """A page's source with styles put in; line numbers stay what they were."""
 
     def __init__(
-        self, page: Page, numbers: Numbers, styles: Mapping[int, str], *, drop_sheets: bool
+        self,
+        pages: Mapping[str, Page],
+        page: Page,
+        styles: Mapping[int, str],
+        numbers: Numbers,
+        values: list[str],
+        *,
+        drop_sheets: bool,
     ) -> None:
-        self._page = page
+        self._pages, self._page, self._values = pages, page, values
         self._edits: list[tuple[int, int, str]] = []
         skipped = False
         for tag in page.tags:
             style = styles.get(numbers.get((page.file, tag.start), -1), "")
             if style and not tag.closing:
-                skipped |= not self._put(tag, style)
+                skipped |= not self._put(tag, style.rstrip("; "))
         if drop_sheets and not skipped:
             self._drop_sheets()
 
@@ -124,36 +129,44 @@ class _Patch:
         return text
 
     def _put(self, tag: Tag, style: str) -> bool:
-        style = style.rstrip("; ")
+        """Write one element's style; False where only the sheet can say it."""
         own = tag.attribute("style")
+        quote = (own and own.quote) or '"'
+        text = _written(style, quote, self._values)
+        if not text or (own and (own.conditional or own.start == own.end)):
+            return False
         if own is None:
             after_name = tag.start + 1 + len(tag.name)
-            self._edits.append((after_name, after_name, f' style="{style};"'))
-            return True
-        if own.conditional or own.start == own.end:
-            return False
-        self._edits.append(self._joined(own, style))
+            self._edits.append((after_name, after_name, f' style="{text};"'))
+        else:
+            # What is written by hand comes last and so wins, as it does in the cascade.
+            text = f"{text}; {self._page.source[own.start : own.end]}"
+            self._edits.append((own.start, own.end, text if own.quote else f'"{text}"'))
         return True
 
-    def _joined(self, own: Attribute, style: str) -> tuple[int, int, str]:
-        # What is written by hand comes last and so wins, as it does in the cascade.
-        text = f"{style}; {self._page.source[own.start : own.end]}"
-        return own.start, own.end, text if own.quote else f'"{text}"'
-
     def _drop_sheets(self) -> None:
-        tags = self._page.tags
-        for first, last in pairwise(tags):
+        for first, last in pairwise(self._page.tags):
             if first.name == last.name == "style" and last.closing and self._droppable(first, last):
                 lines = self._page.source.count("\n", first.start, last.end)
                 # A comment of as many lines, so that errors still name the right one.
                 self._edits.append((first.start, last.end, "{#" + "\n" * lines + "#}"))
 
     def _droppable(self, first: Tag, last: Tag) -> bool:
-        css = self._page.source[first.end : last.start]
         marked = {attribute.name for attribute in first.attributes}
-        inside = [span for span in self._page.spans if first.start < span.start < last.end]
-        return (
-            not marked & {"media", "data-css-inline"}
-            and not _STAYS.search(css)
-            and all(span.kind is SpanKind.EXPRESSION for span in inside)
+        return not marked & {"media", "data-css-inline"} and self._said(
+            self._page, first.end, last.start
         )
+
+    def _said(self, page: Page, start: int, end: int) -> bool:
+        """Whether style attributes say all that a piece of a sheet says."""
+        if _STAYS.search(page.source, start, end):
+            return False
+        for span in page.spans:
+            if not start <= span.start < end or span.kind is not SpanKind.STATEMENT:
+                continue
+            other = self._pages.get(resolve_name(span.literal, page.file))
+            if span.keyword != "include" or other is None or other is page:
+                return False
+            if not self._said(other, 0, len(other.source)):
+                return False
+        return True

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from babel import Locale, UnknownLocaleError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ignition_ext.errors import TemplateError
 from ignition_ext.templates.rendering.sources import MANIFEST
@@ -27,12 +28,27 @@ class Manifest(BaseModel):
         default_factory=list,
         description="Columns that must not be empty; a recipient without one is not written to.",
     )
+    language: str | None = Field(
+        default=None,
+        description="Language of the files without one in their name; dates and numbers in them"
+        " are then written in it for recipients who speak another.",
+    )
     inline_css: bool = Field(
         default=True, description="Whether publishing writes the style sheets into the elements."
     )
     test_data: dict[str, Any] = Field(
         default_factory=dict, description="A made-up recipient for previews."
     )
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                Locale.parse(value, sep="-")
+            except (ValueError, UnknownLocaleError):
+                raise ValueError(f"{value!r} is not a language; write one such as en") from None
+        return value
 
 
 def read_manifest(text: str, *, template: str) -> Manifest:

@@ -8,7 +8,7 @@ recipient's data is there in each of its forms.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
@@ -47,10 +47,14 @@ class Page:
         self.spans = find_spans(environment, self.source)
         self.tags = find_tags(self.source, self.spans) if file.endswith(".html") else []
         self.root = _nest(self.source, self.spans, self.tags)
-        self.blocks = {
+        self.blocks = self._named("block")
+        self.macros = self._named("macro")
+
+    def _named(self, keyword: str) -> dict[str, Group]:
+        return {
             group.span.words[1]: group
             for group in _groups(self.root)
-            if group.span.keyword == "block" and len(group.span.words) > 1
+            if group.span.keyword == keyword and len(group.span.words) > 1
         }
 
     @property
@@ -72,20 +76,28 @@ class Outline:
     """The outline of one page.
 
     Attributes:
-        values: expressions in style sheets, which :func:`value_mark` stands for.
+        numbers: the mark of each element, by file and place; several outlines share them.
+        values: expressions in style sheets, which :func:`value_mark` stands for; shared too.
         depends: whether the class or id of an element depends on data.
     """
 
-    def __init__(self, pages: Mapping[str, Page], numbers: dict[tuple[str, int], int]) -> None:
+    def __init__(
+        self, pages: Mapping[str, Page], numbers: dict[tuple[str, int], int], values: list[str]
+    ) -> None:
         self._pages = pages
-        self._numbers = numbers
+        self.numbers = numbers
+        self._macros = {
+            name: (page, group) for page in pages.values() for name, group in page.macros.items()
+        }
+        self._aliases = _aliases(pages.values())
+        self._callers: list[tuple[Page, Group]] = []
         self._chain: list[Page] = []
         self._open: list[str] = []
         self._shown: list[tuple[str, int]] = []
         self._loops = 0
         self._style = False
         self._out: list[str] = []
-        self.values: list[str] = []
+        self.values = values
         self.depends = False
 
     @property
@@ -101,8 +113,6 @@ class Outline:
         self._chain, self._shown = self._chain_of(file), []
         self._open.append(file)
         self._items(self._chain[-1], self._chain[-1].root.children)
-        for page in self._chain[:-1]:
-            self._macros(page)
         self._open.pop()
         self._chain, self._shown = outer
 
@@ -111,14 +121,6 @@ class Outline:
         while (parent := self._pages.get(chain[-1].parent or "")) and parent not in chain:
             chain.append(parent)
         return chain
-
-    def _macros(self, page: Page) -> None:
-        """What a page that extends another defines outside of its blocks."""
-        for item in page.root.children:
-            if isinstance(item, Group) and item.span.keyword == "macro":
-                self._items(page, item.children)
-            elif isinstance(item, Span) and item.keyword in ("import", "from"):
-                self.add(resolve_name(item.literal, page.file))
 
     def _items(self, page: Page, items: list[Item]) -> None:
         if len(self._out) > MAX_PIECES:
@@ -149,7 +151,7 @@ class Outline:
             self._out.append(f"<{tag.name}{self._attributes(page, tag)}>")
 
     def _attributes(self, page: Page, tag: Tag) -> str:
-        number = self._numbers.setdefault((page.file, tag.start), len(self._numbers))
+        number = self.numbers.setdefault((page.file, tag.start), len(self.numbers))
         found = {MARK: str(number)}
         for attribute in tag.attributes:
             if attribute.name in ("class", "id"):
@@ -179,22 +181,44 @@ class Outline:
         )
 
     def _span(self, page: Page, span: Span) -> None:
-        if span.keyword in ("include", "import", "from"):
+        if span.keyword == "include":
             self.add(resolve_name(span.literal, page.file))
-        elif span.kind is SpanKind.EXPRESSION and span.words[:2] == ("super", "("):
-            if self._shown:
-                name, place = self._shown[-1]
-                self._block(name, place + 1)
         elif span.kind is SpanKind.EXPRESSION and self._style:
             self._out.append(value_mark(len(self.values)))
             self.values.append(page.source[span.start : span.end])
+        elif span.kind is SpanKind.EXPRESSION:
+            for name in span.calls:
+                self._call(name)
+
+    def _call(self, name: str) -> None:
+        """What an expression shows that calls a macro, a block, or the block above."""
+        if name == "super" and self._shown:
+            block, place = self._shown[-1]
+            self._block(block, place + 1)
+        elif name == "caller" and self._callers:
+            page, group = self._callers.pop()
+            self._items(page, group.children)
+            self._callers.append((page, group))
+        elif (found := self._macros.get(self._aliases.get(name, name))) is not None:
+            page, group = found
+            if f"{page.file}:{name}" not in self._open:
+                self._open.append(f"{page.file}:{name}")
+                self._items(page, group.children)
+                self._open.pop()
+        else:
+            self._block(name, 0)
 
     def _group(self, page: Page, group: Group) -> None:
         keyword = group.span.keyword
         if keyword == "block" and len(group.span.words) > 1:
             self._block(group.span.words[1], 0)
-        elif self._style:
-            return  # rules under a condition stay where they are
+        elif self._style or keyword == "macro":
+            return  # rules under a condition stay where they are; a macro is shown by its calls
+        elif keyword == "call":
+            self._callers.append((page, group))
+            for name in group.span.calls:
+                self._call(name)
+            self._callers.pop()
         elif keyword == "for" and self._loops < 2:
             # Twice, so that :first-child and its like are seen not to hold for every pass.
             self._loops += 1
@@ -210,6 +234,17 @@ class Outline:
             self._shown.append((name, place))
             self._items(holders[place], holders[place].blocks[name].children)
             self._shown.pop()
+
+
+def _aliases(pages: Iterable[Page]) -> dict[str, str]:
+    """What ``{% from … import button as b %}`` calls macros: ``{"b": "button"}``."""
+    words = [span.words for page in pages for span in page.spans if span.keyword == "from"]
+    return {
+        one[place + 1]: one[place - 1]
+        for one in words
+        for place in range(1, len(one) - 1)
+        if one[place] == "as"
+    }
 
 
 def value_mark(number: int) -> str:

@@ -25,6 +25,7 @@ from ignition_ext.templates.rendering.sources import (
     TemplateSources,
     choose,
     language_order,
+    split_variant,
 )
 
 _LINE_BREAKS = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"
@@ -38,14 +39,21 @@ _TEXT_CONFIG = ParserConfig(display_links=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """The compiled files that serve one locale."""
+class _File:
+    """A compiled file, and the locale that its dates and numbers are written in."""
 
-    subject: Template | None
-    html: Template | None
-    text: Template | None
-    sms: Template | None
+    template: Template
     locale: Locale
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The files that serve one locale."""
+
+    subject: _File | None
+    html: _File | None
+    text: _File | None
+    sms: _File | None
 
 
 class Renderer:
@@ -91,11 +99,11 @@ class Renderer:
         parts = self._parts(locale)
         if parts.subject is None or (parts.html is None and parts.text is None):
             raise self._no_part("subject.txt and body.html or body.txt")
-        context = self._context(data, parts.locale, timezone)
-        subject = self._subject(parts.subject, context)
-        html = None if parts.html is None else self._render(parts.html, context)
+        context, zone = self._context(data), self._zone(timezone)
+        subject = self._subject(parts.subject, context, zone)
+        html = None if parts.html is None else self._render(parts.html, context, zone)
         if parts.text is not None:
-            text = self._render(parts.text, context)
+            text = self._render(parts.text, context, zone)
         else:
             text = text_from_html(html or "")
         return RenderedEmail(subject=subject, html=html, text=text)
@@ -111,15 +119,15 @@ class Renderer:
         parts = self._parts(locale)
         if parts.sms is None:
             raise self._no_part("sms.txt")
-        text = self._render(parts.sms, self._context(data, parts.locale, timezone))
+        text = self._render(parts.sms, self._context(data), self._zone(timezone))
         text = text.translate(_SMS_SPACES).strip()
         if not text:
-            raise TemplateError("the text is empty for this recipient.", file=str(parts.sms.name))
+            raise TemplateError(
+                "the text is empty for this recipient.", file=str(parts.sms.template.name)
+            )
         return text
 
-    def _context(
-        self, data: Mapping[str, Any], locale: Locale, timezone: str | None
-    ) -> dict[str, Any]:
+    def _context(self, data: Mapping[str, Any]) -> dict[str, Any]:
         context = {**self._base, **data}
         lacking = [name for name in self._defaults if data.get(name) in (None, "")]
         context.update((name, self._defaults[name]) for name in lacking)
@@ -132,21 +140,22 @@ class Renderer:
         context["recipient"] = data
         context.update(self._globals)
         context[BUDGET] = Budget()
-        context[VOICE] = Voice(locale, self._zone(timezone))
         return context
 
-    def _render(self, template: Template, context: dict[str, Any]) -> str:
+    def _render(self, file: _File, context: dict[str, Any], zone: ZoneInfo) -> str:
+        context[VOICE] = Voice(file.locale, zone)
+        template = file.template
         try:
             return concat(template.root_render_func(template.new_context(context, shared=True)))
         except Exception as error:  # a template may raise anything; it fails one recipient
             raise _explained(error, template) from error
 
-    def _subject(self, template: Template, context: dict[str, Any]) -> str:
-        subject = self._render(template, context)
+    def _subject(self, file: _File, context: dict[str, Any], zone: ZoneInfo) -> str:
+        subject = self._render(file, context, zone)
         if any(mark in subject for mark in _LINE_BREAKS):
             raise TemplateError(
                 "the subject holds a line break.",
-                file=str(template.name),
+                file=str(file.template.name),
                 mend="Write it in one line; a value with a line break in it is never sent.",
             )
         return subject.strip()
@@ -160,17 +169,21 @@ class Renderer:
         if html and text and html[1] < text[1]:
             # The HTML is in the recipient's language and the text is not: make it from the HTML.
             chosen["body.txt"] = None
-        loaded = {part: found and self._compile(found[0]) for part, found in chosen.items()}
+        loaded = {part: found and self._file(found[0], locale) for part, found in chosen.items()}
         return _Parts(
             subject=loaded["subject.txt"],
             html=loaded["body.html"],
             text=loaded["body.txt"],
             sms=loaded["sms.txt"],
-            locale=babel_locale(locale, self._locale),
         )
 
-    def _compile(self, file: str) -> Template:
-        return compile_file(self._environment, file)
+    def _file(self, file: str, locale: str | None) -> _File:
+        spoken = babel_locale(locale, self._locale)
+        written = split_variant(file)[1] or self.sources.settings.get("language")
+        if written and babel_locale(written, self._locale).language != spoken.language:
+            # A date in the recipient's language would stand in a sentence of another.
+            spoken = babel_locale(written, self._locale)
+        return _File(compile_file(self._environment, file), spoken)
 
     def _load_zone(self, timezone: str | None) -> ZoneInfo:
         for name in (timezone, self._timezone):

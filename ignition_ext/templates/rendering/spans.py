@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 from ignition_ext.templates.rendering.sandbox import TemplateEnvironment
 
@@ -35,6 +36,11 @@ class Span:
     def literal(self) -> str:
         """The first text in quotes, without them; empty when there is none."""
         return next((word[1:-1] for word in self.words if word[0] in "\"'"), "")
+
+    @property
+    def calls(self) -> list[str]:
+        """The names that are called: ``button`` for ``button(…)`` and for ``m.button(…)``."""
+        return [name for name, mark in pairwise(self.words) if mark == "(" and name.isidentifier()]
 
     @property
     def opens(self) -> bool:
