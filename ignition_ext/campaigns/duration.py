@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 LONGEST = timedelta(days=3660)
 """Ten years: more is a slip of the pen, and timedelta arithmetic stays far from its limits."""
 
-_WRITTEN = re.compile(r"^\s*(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d|w)\s*$", re.ASCII)
+_WRITTEN = re.compile(r"^\s*(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|d|w)\s*$", re.ASCII)
 _UNITS = {
     "w": timedelta(weeks=1),
     "d": timedelta(days=1),

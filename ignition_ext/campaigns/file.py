@@ -44,6 +44,13 @@ class Problem:
     field: str
     message: str
     mend: str = ""
+    missing: bool = False
+    meant: str = ""
+
+    @property
+    def parent(self) -> str:
+        """The field that this one is part of."""
+        return self.field.rpartition(".")[0]
 
     def __str__(self) -> str:
         return f"line {self.line}: {f'{self.field}: ' if self.field else ''}{self.message}"
@@ -109,8 +116,17 @@ def field_error(
 
 
 def sorted_problems(error: ValidationError, document: Document) -> list[Problem]:
-    """Pydantic's errors with lines, from the top of the file down."""
-    return sorted(_problems(error, document), key=lambda problem: problem.line)
+    """Pydantic's errors with lines, from the top of the file down.
+
+    A misspelt key is told once: that the right one is missing goes without saying.
+    """
+    problems = sorted(_problems(error, document), key=lambda problem: problem.line)
+    meant = {(problem.parent, problem.meant) for problem in problems if problem.meant}
+    return [
+        problem
+        for problem in problems
+        if not (problem.missing and (problem.parent, problem.field.rpartition(".")[2]) in meant)
+    ]
 
 
 def _as_file_error(problems: Sequence[Problem], path: str) -> CampaignFileError:
@@ -124,8 +140,16 @@ def _as_file_error(problems: Sequence[Problem], path: str) -> CampaignFileError:
 def _problems(error: ValidationError, document: Document) -> Iterator[Problem]:
     for details in error.errors(include_url=False):
         path = tuple(details["loc"])
-        message, mend = _words(details["type"], details["msg"], path, details.get("input"))
-        yield Problem(line=document.line(path), field=_dotted(path), message=message, mend=mend)
+        kind = details["type"]
+        message, mend = _words(kind, details["msg"], path, details.get("input"))
+        yield Problem(
+            line=document.line(path),
+            field=_dotted(path),
+            message=message,
+            mend=mend,
+            missing=kind == "missing",
+            meant=_meant(path) if kind == "extra_forbidden" else "",
+        )
 
 
 def _words(kind: str, text: str, path: tuple[str | int, ...], given: Any) -> tuple[str, str]:
@@ -161,11 +185,20 @@ def _unknown_key(path: tuple[str | int, ...]) -> tuple[str, str]:
         return "is not supported yet.", f"Remove it; {instead}."
     if key == "<<":
         return "YAML's merge keys are not taken here.", "Write the keys out."
-    part = _PARTS.get(".".join(names[:-1]))
-    known = [] if part is None else [f.alias or name for name, f in part.model_fields.items()]
-    close = get_close_matches(key, known, n=1, cutoff=0.6)
-    mend = f"Did you mean `{close[0]}`?" if close else f"Known are: {', '.join(known)}."
+    meant = _meant(path)
+    mend = f"Did you mean `{meant}`?" if meant else f"Known are: {', '.join(_known(path))}."
     return "is not a key that a campaign file has.", mend
+
+
+def _known(path: tuple[str | int, ...]) -> list[str]:
+    """The keys that may stand beside the one at ``path``."""
+    part = _PARTS.get(".".join(str(name) for name in path[:-1] if not isinstance(name, int)))
+    return [] if part is None else [f.alias or name for name, f in part.model_fields.items()]
+
+
+def _meant(path: tuple[str | int, ...]) -> str:
+    """The key that an unknown one is nearly, else nothing."""
+    return next(iter(get_close_matches(str(path[-1]), _known(path), n=1, cutoff=0.6)), "")
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:

@@ -19,6 +19,9 @@ OWN_HEADERS = frozenset(
 """Written by Ignition for each message; a second one would contradict it (RFC 5322 section 3.6)."""
 
 _FIELD_NAME = re.compile(r"^[!-9;-~]{1,76}$")  # RFC 5322 section 3.6.8: printable, no colon
+_HOST = re.compile(
+    r"^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$", re.I
+)
 _LINE_BREAK = re.compile(r"[\r\n\0]")
 _NUMBER = re.compile(r"^\+?[0-9]{3,15}$")
 _ALPHANUMERIC = re.compile(r"^[A-Za-z0-9 &._-]{1,11}$")
@@ -36,8 +39,13 @@ def check_email_sender(value: str) -> str:
     mailboxes = getaddresses([value])
     if len(mailboxes) != 1:
         raise ValueError(f"{value!r} is not one mailbox; write: Acme <news@example.com>")
+    address = mailboxes[0][1]
+    local, _, domain = address.rpartition("@")
+    if _HOST.match(domain):
+        # Mail inside of a company goes by names such as corp.local, which the library refuses.
+        address = f"{local}@host.example"
     try:
-        validate_email(mailboxes[0][1], check_deliverability=False, globally_deliverable=False)
+        validate_email(address, check_deliverability=False)
     except EmailNotValidError as error:
         raise ValueError(f"{value!r} is not a mailbox: {error}") from error
     return value

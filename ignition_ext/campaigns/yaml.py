@@ -119,7 +119,7 @@ class _Builder:
         for key_node, value_node in node.value:
             if not isinstance(key_node, ScalarNode):
                 self._fail("a key must be a word", key_node, path)
-            key: str = key_node.value
+            key = self._text(key_node, path)
             if key in built:
                 first = self.lines[(*path, key)]
                 self._fail(f"stands twice; first on line {first}", key_node, (*path, key))
@@ -130,7 +130,7 @@ class _Builder:
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
         if node.tag != "tag:yaml.org,2002:str":
             self._fail(f"the tag {node.tag} is not taken here", node, path)
-        text: str = node.value
+        text = self._text(node, path)
         if node.style is not None:
             return text
         if text in _CONSTANTS:
@@ -139,6 +139,17 @@ class _Builder:
             return int(text)
         if len(text) <= _MAX_DIGITS and _FLOAT.match(text):
             return float(text)
+        return text
+
+    def _text(self, node: ScalarNode, path: Path) -> str:
+        """The text; ``\\ud83d\\ude00`` as JSON writes it is one character, half of it is none."""
+        text: str = node.value
+        try:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._fail("holds half a character", node, path)
+        if "\0" in text:
+            self._fail("holds a NUL, which no database keeps", node, path)
         return text
 
     def _fail(self, message: str, node: Node, path: Path) -> NoReturn:
