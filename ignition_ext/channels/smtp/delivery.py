@@ -59,6 +59,8 @@ class SmtpDelivery:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until the feed ends, ``stop`` is set, or the server is given up."""
+        if stop.is_set():
+            return
         self._feed = Feed(self._source, ahead=self._options.connections)
         workers = [asyncio.create_task(self._work()) for _ in range(self._options.connections)]
         watcher = asyncio.create_task(self._close_on(stop))
@@ -108,6 +110,9 @@ class SmtpDelivery:
 
     async def _unless_closing(self, work: Coroutine[Any, Any, T]) -> T | None:
         """The work's result; None when closing came first, and the work is cancelled."""
+        if self._closing.is_set():
+            work.close()
+            return None
         task = asyncio.ensure_future(work)
         closing = asyncio.ensure_future(self._closing.wait())
         await asyncio.wait([task, closing], return_when=asyncio.FIRST_COMPLETED)

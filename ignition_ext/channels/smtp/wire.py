@@ -31,8 +31,10 @@ class Wire(asyncio.Protocol):
         self._paused = False
         self._changed = asyncio.Event()
         self._closed = asyncio.get_running_loop().create_future()
-        # With a high-water mark of zero "writable" means "all of it is with the kernel".
-        transport.set_write_buffer_limits(high=0)
+        # "Writable" then means "all of it is with the kernel". asyncio pauses a socket above its
+        # mark and TLS at it already, where zero would pause for ever.
+        encrypted = transport.get_extra_info("sslcontext") is not None
+        transport.set_write_buffer_limits(high=1 if encrypted else 0, low=0)
         transport.set_protocol(self)
 
     @property
