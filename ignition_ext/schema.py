@@ -25,6 +25,20 @@ UPGRADE_LOCK = 0x49474E4954494F4E
 
 VERSION_TABLE = "ignition_schema_version"
 """Not Alembic's usual name: on SQLite someone may keep Prefect's tables in the same file."""
+PATH_IS_SET = """
+    SELECT EXISTS (
+        SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
+        WHERE setting LIKE 'search_path=%'
+            AND s.setrole = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+            AND s.setdatabase IN
+                (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    )
+"""
+SET_PATH = """
+    DO $$ BEGIN EXECUTE format(
+        'ALTER ROLE CURRENT_USER IN DATABASE %I SET search_path = public', current_database()
+    ); END $$
+"""
 ANALYST_ROLE = "ignition_analyst"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -67,13 +81,28 @@ def _upgrade(
 ) -> tuple[str | None, str | None]:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
-        connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {POSTGRES_SCHEMA}"))
+        # IF NOT EXISTS wants the right to create even where somebody has made it for us.
+        if connection.scalar(text(f"SELECT to_regnamespace('{POSTGRES_SCHEMA}')")) is None:
+            connection.execute(text(f"CREATE SCHEMA {POSTGRES_SCHEMA}"))
+        _keep_others_in_public(connection)
     before = _current(connection)
     _refuse_newer(database, before)
     config = script_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
     return before, _current(connection)
+
+
+def _keep_others_in_public(connection: Connection) -> None:
+    """Keep Prefect's new tables in ``public`` when both log in as the user ``ignition``.
+
+    By default search_path begins with "$user": from now on that would be our schema. Our own
+    connections say their path; a path that someone set for this user is left alone.
+    """
+    if connection.scalar(text("SELECT current_user")) != POSTGRES_SCHEMA:
+        return
+    if not connection.scalar(text(PATH_IS_SET)):
+        connection.execute(text(SET_PATH))
 
 
 async def current_revision(database: Database) -> str | None:

@@ -158,6 +158,22 @@ async def test_a_user_who_may_not_create_a_schema_is_told(postgres_url: str) -> 
     assert "permission denied" in error.message
 
 
+async def test_a_user_who_owns_only_the_schemas_can_upgrade(empty_postgres_url: str) -> None:
+    """An administrator may make them beforehand and keep the right to create any."""
+    role = f"ignition_tenant_{uuid4().hex[:8]}"
+    with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'".encode())
+        for schema in ("ignition", "analytics"):
+            connection.execute(f"CREATE SCHEMA {schema} AUTHORIZATION {role}".encode())
+    database = Database(f"postgresql://{role}:x@{empty_postgres_url.rpartition('@')[2]}")
+    try:
+        assert await upgrade(database) == (None, head_revision())
+    finally:
+        await database.close()
+        with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+            connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}".encode())
+
+
 async def test_a_failing_migration_changes_nothing(empty_database_url: str) -> None:
     """All steps of an upgrade are one transaction: the first is undone when a later one fails."""
     database = Database(empty_database_url)

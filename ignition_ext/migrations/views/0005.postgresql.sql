@@ -1,7 +1,8 @@
 -- What analysts read: schema analytics, from Ignition's tables alone. No addresses, no texts of
 -- servers, no names of people; docs/analysts.md describes every column.
 
-CREATE SCHEMA IF NOT EXISTS analytics;
+-- IF NOT EXISTS would want the right to create a schema even where somebody has made it for us.
+DO $$ BEGIN IF to_regnamespace('analytics') IS NULL THEN CREATE SCHEMA analytics; END IF; END $$;
 
 CREATE VIEW analytics.run_history AS
 SELECT
