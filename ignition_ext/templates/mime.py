@@ -30,7 +30,8 @@ _ADDRESS_FIELDS = frozenset(
 _TOKEN_FIELDS = frozenset(
     {"references", "in-reply-to", "precedence", "auto-submitted", "feedback-id", "return-path"}
 )
-_LONG_LINE = re.compile(rb"[^\n]{999,}")
+# 998 octets and the CR.
+_LONG_LINE = re.compile(rb"[^\n]{1000,}")
 # Where HTML names a resource: an attribute, or url(…) in a style.
 _CID = re.compile(
     r"""((?:\b(?:src|background|href|poster|data)\s*=|\burl\()\s*["']?)cid:([^"'\s)>]+)""",
@@ -231,10 +232,8 @@ def _multipart(kind: str, message_id: MessageId, parts: Sequence[bytes]) -> byte
         [
             headers.mime_field("Content-Type", f"multipart/{kind}", {"boundary": boundary}),
             b"\r\n",
-            *(
-                mark + b"\r\n" + each + (b"" if each.endswith(b"\r\n") else b"\r\n")
-                for each in parts
-            ),
+            # The line break before a boundary belongs to the boundary (RFC 2046 section 5.1.1).
+            *(mark + b"\r\n" + each + b"\r\n" for each in parts),
             mark + b"--\r\n",
         ]
     )
