@@ -8,6 +8,7 @@ character for character, and the start tags are read from what is left.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from ignition_ext.errors import TemplateError
@@ -88,18 +89,24 @@ def refuse_open_values(source: str, spans: list[Span], tags: list[Tag], file: st
     Raises:
         TemplateError: with the line of the first that does not.
     """
-    expressions = [span for span in spans if span.kind is SpanKind.EXPRESSION]
-    for tag in tags:
-        quoted = [one for one in tag.attributes if one.quote]
-        for span in expressions:
-            inside = tag.start < span.start < tag.end
-            if inside and not any(one.start <= span.start < one.end for one in quoted):
-                raise TemplateError(
-                    f"{source[span.start : span.end]} in a <{tag.name}> tag has no quotes around.",
-                    file=file,
-                    line=source.count("\n", 0, span.start) + 1,
-                    mend='Write name="{{ value }}".',
-                )
+    for span in spans:
+        if span.kind is SpanKind.EXPRESSION and _is_open(source, span, tags):
+            raise TemplateError(
+                f"{source[span.start : span.end]} in a tag has no quotes around.",
+                file=file,
+                line=source.count("\n", 0, span.start) + 1,
+                mend='Write name="{{ value }}".',
+            )
+
+
+def _is_open(source: str, span: Span, tags: list[Tag]) -> bool:
+    if source[: span.start].endswith(("<", "</")):
+        return True
+    before = bisect_left(tags, span.start, key=lambda tag: tag.start)
+    if not before or span.start >= tags[before - 1].end:
+        return False
+    quoted = [one for one in tags[before - 1].attributes if one.quote]
+    return not any(one.start <= span.start < one.end for one in quoted)
 
 
 def _read_tag(masked: str, found: re.Match[str], spans: list[Span]) -> Tag:

@@ -15,7 +15,13 @@ from html import escape
 from ignition_ext.errors import TemplateError
 from ignition_ext.templates.rendering.markup import Attribute, Tag, find_tags
 from ignition_ext.templates.rendering.sandbox import TemplateEnvironment, resolve_name, source_text
-from ignition_ext.templates.rendering.spans import Span, SpanKind, conditional_at, find_spans
+from ignition_ext.templates.rendering.spans import (
+    Span,
+    SpanKind,
+    conditional_at,
+    find_spans,
+    spans_within,
+)
 
 MARK = "data-ignition-mark"
 MAX_PIECES = 100_000
@@ -67,8 +73,8 @@ class Page:
 
     def depends(self, attribute: Attribute) -> bool:
         """Whether an attribute, or its value, is only known once there is a recipient."""
-        return attribute.conditional or any(
-            attribute.start <= span.start < attribute.end for span in self.spans
+        return attribute.conditional or bool(
+            spans_within(self.spans, attribute.start, attribute.end)
         )
 
 
@@ -167,7 +173,7 @@ class Outline:
     def _value(page: Page, start: int, end: int) -> str:
         """An attribute's value without the words that hold Jinja: which they are is not known."""
         words = re.finditer(r"\S+", page.source[start:end])
-        touched = [span for span in page.spans if start <= span.start < end]
+        touched = spans_within(page.spans, start, end)
         if not touched:
             return page.source[start:end]
         return " ".join(
@@ -256,7 +262,7 @@ def _nest(source: str, spans: list[Span], tags: list[Tag]) -> Group:
     root = Group(Span(kind=SpanKind.RAW, start=0, end=0, words=()))
     stack = [root]
     position = 0
-    inside = {id(span) for tag in tags for span in spans if tag.start < span.start < tag.end}
+    inside = {id(span) for tag in tags for span in spans_within(spans, tag.start, tag.end)}
     marks: list[Tag | Span] = [*tags, *(span for span in spans if id(span) not in inside)]
     for mark in sorted(marks, key=lambda one: one.start):
         stack[-1].children.append((position, mark.start))

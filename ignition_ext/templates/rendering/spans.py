@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -84,8 +85,15 @@ def find_spans(environment: TemplateEnvironment, source: str) -> list[Span]:
 
 def conditional_at(spans: list[Span], start: int, position: int) -> bool:
     """Whether ``position`` is inside of a statement's body that began after ``start``."""
-    depth = 0
-    for span in spans:
-        if start <= span.start < position:
-            depth += span.opens - bool(span.closes)
-    return depth > 0
+    inside = spans_within(spans, start, position)
+    return sum(span.opens - bool(span.closes) for span in inside) > 0
+
+
+def spans_within(spans: list[Span], start: int, end: int) -> list[Span]:
+    """The spans that begin in ``source[start:end]``."""
+    low = bisect_left(spans, start, key=_start)
+    return spans[low : bisect_left(spans, end, lo=low, key=_start)]
+
+
+def _start(span: Span) -> int:
+    return span.start
