@@ -335,15 +335,28 @@ class Worker:
         return self._fresh.popleft() if self._fresh else None
 
     async def _sleep(self) -> None:
-        pause: float | None = None
+        """Sleep until something changed, or until the pace or a pause lets the next part go."""
+        now = self._loop.time()
+        due = [max(self._again[0].due, now)] if self._again else []
         if self._fresh or not self._office.intake.is_empty:
-            pause = self._pace.wait() or None
-        if self._again:
-            due = max(self._again[0].due - self._loop.time(), self._pace.wait())
-            # Due now and no pause: the window is full, and an answer will wake us.
-            due = due if due > 0 else float("inf")
-            pause = due if pause is None else min(pause, due)
-        await self._wait(None if pause == float("inf") else pause)
+            due.append(now)
+        if not due:
+            await self._wait(None)
+            return
+        seconds = max(min(due) - now, self._pace.wait())
+        if seconds > 0:
+            await self._wait(seconds)
+        elif not self._has_place:
+            await self._wait(None)  # an answer, a settlement or the socket will wake us
+        # Otherwise the token came between the last write and now: write at once.
+
+    @property
+    def _has_place(self) -> bool:
+        session = self.session
+        if session is None or not session.is_writable:
+            return False
+        is_narrow = session.in_flight >= self._pace.window
+        return not is_narrow and bool(self._fresh or self._again or self._room() > 0)
 
     async def _wait(self, seconds: float | None) -> None:
         timer = None if seconds is None else self._loop.call_later(seconds, self._wake.set)
