@@ -17,7 +17,7 @@ from ignition_ext.templates.rendering.spans import Span, SpanKind, conditional_a
 _MASK = "\ue000"
 _TAG = re.compile(r"<(?:(?P<comment>!--)|(?P<bogus>[!?])|(?P<close>/?)(?P<name>[A-Za-z][^\s/>]*))")
 _ATTRIBUTE = re.compile(
-    r"""[\s/]*(?P<name>[^\s/>=][^\s/>=]*)
+    r"""[\s/\ue000]*(?P<name>[^\s/>=\ue000]+)
         (?:\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^\s>"'][^\s>]*)))?""",
     re.VERBOSE,
 )
@@ -115,16 +115,15 @@ def _read_tag(masked: str, found: re.Match[str], spans: list[Span]) -> Tag:
     while (match := _ATTRIBUTE.match(masked, position)) is not None:
         kind = match.lastgroup if match.lastgroup != "name" else None
         start, end = match.span(kind) if kind else (match.end(), match.end())
-        if not match["name"].startswith(_MASK):
-            attributes.append(
-                Attribute(
-                    name=match["name"].strip(_MASK).lower(),
-                    start=start,
-                    end=end,
-                    quote={"double": '"', "single": "'"}.get(kind or "", ""),
-                    conditional=conditional_at(spans, found.start(), match.start("name")),
-                )
+        attributes.append(
+            Attribute(
+                name=match["name"].lower(),
+                start=start,
+                end=end,
+                quote={"double": '"', "single": "'"}.get(kind or "", ""),
+                conditional=conditional_at(spans, found.start(), match.start("name")),
             )
+        )
         position = match.end()
     return Tag(
         name=found["name"].strip(_MASK).lower(),
