@@ -52,6 +52,14 @@ _CODE_PAGES = [
     *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp874"),
     *("koi8_r", "cp866", "cp932", "gb18030", "big5", "cp949", "euc_jp", "mac_roman"),
 ]
+_LATIN = {
+    "cp1252": frozenset("äöüÄÖÜßéèêëàâçôîïùûœÉÈÀÇñÑáíóúÁÍÓÚãõÃÕåÅæÆøØ€–—“”„‘’«»°§"),
+    "cp1250": frozenset("ąćęłńóśźżĄĆĘŁŃÓŚŹŻáčďéěíňřšťúůýžÁČĎÉĚÍŇŘŠŤÚŮÝŽőűŐŰöüÖÜäôľĺŕăâîşţ"),
+    "cp1254": frozenset("ğĞıİşŞöÖüÜçÇâîûÂ"),
+    "cp1257": frozenset("āčēģīķļņšūžĀČĒĢĪĶĻŅŠŪŽąęėįųĄĘĖĮŲõäöüÕÄÖÜ"),
+    "mac_roman": frozenset("äöüÄÖÜßéèêëàâçôîïùûœñáíóúãõåæø"),
+}
+"""Letters that names in each page's languages are made of; in a tie the page named first wins."""
 CSV_MEND = "Save it as CSV in UTF-8 and try again."
 
 
@@ -104,8 +112,20 @@ def _by_content(path: Path) -> str:
     good, bad, lines = _scan(path)
     if not bad or good >= bad * UTF8_TOLERANCE:
         return "utf-8"
-    best = from_bytes(lines, cp_isolation=_CODE_PAGES, explain=False).best()
-    return best.encoding if best is not None else "cp1252"
+    best = from_bytes(lines, cp_isolation=_CODE_PAGES).best()
+    if best is None or best.encoding in _LATIN:
+        return max(_LATIN, key=lambda page: _likely_letters(lines, page))
+    return best.encoding
+
+
+def _likely_letters(lines: bytes, page: str) -> int:
+    """How well a code page of the Latin script fits: names are too short for statistics."""
+    try:
+        text = lines.decode(page)
+    except UnicodeDecodeError:
+        return -len(lines)
+    letters = _LATIN[page]
+    return sum(1 if sign in letters else -1 for sign in text if sign > "\x7f")
 
 
 def _scan(path: Path) -> tuple[int, int, bytes]:
@@ -120,7 +140,7 @@ def _scan(path: Path) -> tuple[int, int, bytes]:
                 continue
             escaped = sum(map(text.count, _ESCAPES)) if _has_escapes(text) else 0
             bad += escaped
-            good += sum(sign > "\x7f" for sign in text) - escaped
+            good += len(text) - len(text.encode("ascii", "ignore")) - escaped
             if len(sample) < SAMPLE_BYTES:
                 for line in chunk.splitlines(keepends=True):
                     if not line.isascii() and len(sample) < SAMPLE_BYTES:

@@ -103,8 +103,9 @@ async def _reserve(database: Database, tenant: Tenant, name: str) -> _Target:
     insert = sqlite.insert if database.dialect == "sqlite" else postgresql.insert
     now = utc_now()
     async with database.write() as session:
+        connection = await session.connection()
         row = Audience(tenant_id=tenant.id or 0, name=name, created_at=now, updated_at=now)
-        await session.execute(
+        await connection.execute(
             insert(Audience)
             .values(**row.model_dump(exclude={"id"}))
             .on_conflict_do_nothing(index_elements=["tenant_id", "name"])
@@ -115,8 +116,8 @@ async def _reserve(database: Database, tenant: Tenant, name: str) -> _Target:
             .values(reserved=col(Audience.reserved) + 1)
             .returning(col(Audience.id), col(Audience.reserved))
         )
-        audience_id, generation = (await session.execute(statement)).one()
-    return _Target(tenant_id=tenant.id or 0, audience_id=audience_id, generation=generation)
+        audience_id, generation = (await connection.execute(statement)).one()
+    return _Target(tenant_id=tenant.id or 0, audience_id=audience_id or 0, generation=generation)
 
 
 async def _fill(

@@ -51,6 +51,25 @@ def _parse(text: str, region: str | None) -> PhoneNumber:
         raise PhoneProblem(reason) from error
 
 
+def _without_plus(digits: str, region: str | None) -> PhoneNumber | None:
+    """The number of ``4915123456789``, as gateways write it: international, its ``+`` left out.
+
+    In regions with long and short numbers such digits can be a national number too; where those
+    are dialled with a trunk prefix (0 in Germany) and it is missing, they are not one.
+    """
+    if region is None:
+        return None
+    code = str(phonenumbers.country_code_for_region(region))
+    trunk = phonenumbers.ndd_prefix_for_region(region, True)
+    if not trunk or digits.startswith(trunk) or not digits.startswith(code):
+        return None
+    try:
+        number = _parse(f"+{digits}", None)
+    except PhoneProblem:
+        return None
+    return number if phonenumbers.number_type(number) != PhoneNumberType.UNKNOWN else None
+
+
 def _check_shape(text: str) -> None:
     if _SPREADSHEET.fullmatch(text):
         raise PhoneProblem("a spreadsheet rounded this number; format the column as text")
@@ -81,7 +100,8 @@ def normalise_phone(text: str, region: str | None) -> str:
     _check_shape(text)
     digits = re.sub(r"\D", "", text)
     try:
-        number = _parse(text, region)
+        bare = _without_plus(digits, region) if text[:1].isdigit() else None
+        number = bare or _parse(text, region)
         kind = phonenumbers.number_type(number)
     except PhoneProblem:
         if not digits.startswith("00"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ def source_url(url: str, block: str) -> URL:
     mend = f"Give block {block!r} a URL postgresql://USER:PASSWORD@HOST/DB or sqlite:///PATH."
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # SQLAlchemy's own message may repeat the URL and its password.
         raise AudienceError(f"block {block!r} holds no database URL.", mend=mend) from None
     match parsed.get_backend_name():
@@ -88,6 +88,8 @@ class SqlSource:
         self._url = source_url(url, block)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="audience-sql")
         self._connection: Connection | None = None
+        self._result: CursorResult[Any] | None = None
+        self._iterator: Generator[Sequence[Recipient], None, None] | None = None
         self._busy = threading.Event()
 
     async def open(self) -> None:
@@ -100,7 +102,7 @@ class SqlSource:
 
     async def batches(self) -> AsyncIterator[Sequence[Recipient]]:
         """Recipients in the order of the result."""
-        while batch := await self._run(lambda: next(self._iterator, None)):
+        while batch := await self._run(self._next):
             self.stats.yielded += len(batch)
             yield batch
 
@@ -127,6 +129,10 @@ class SqlSource:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
+    def _next(self) -> Sequence[Recipient] | None:
+        assert self._iterator is not None
+        return next(self._iterator, None)
+
     def _open(self) -> None:
         postgres = self._url.get_backend_name() == "postgresql"
         options = {"connect_timeout": CONNECT_SECONDS} if postgres else {}
@@ -144,7 +150,7 @@ class SqlSource:
 
     def _execute(self, statement: TextClause) -> CursorResult[Any]:
         assert self._connection is not None
-        result = self._connection.execute(statement)
+        self._result = result = self._connection.execute(statement)
         if not result.returns_rows:
             raise AudienceError(
                 f"block {self._block!r}: the query returns no rows.",
@@ -154,11 +160,9 @@ class SqlSource:
 
     def _filtered(self, query: str) -> TextClause:
         """The query inside another one that holds the condition; asks for its columns first."""
-        assert self._connection is not None
-        inner = f"SELECT * FROM (\n{verbatim(query)}\n) AS audience_source WHERE "  # noqa: S608  # the operator's own query, read-only
-        empty = self._execute(text(f"{inner} 1 = 0"))
-        written = list(empty.keys())
-        empty.close()
+        unread = self._execute(text(verbatim(query)))
+        written = list(unread.keys())
+        unread.close()
         names = dict(zip(read_header(written, path=f"block {self._block!r}"), written, strict=True))
 
         def column(name: str, _: str) -> str:
@@ -170,9 +174,11 @@ class SqlSource:
             else SqliteSpelling(json=False)
         )
         condition = compile_where(str(self._where), tuple(names), spelling, column)
-        return text(inner + condition.sql).bindparams(**condition.parameters)
+        # The inner query is the operator's own; the condition is compiled, its values parameters.
+        wrapped = f"SELECT * FROM (\n{verbatim(query)}\n) AS audience_source WHERE {condition.sql}"  # noqa: S608
+        return text(wrapped).bindparams(**condition.parameters)
 
-    def _batches(self, result: CursorResult[Any]) -> Iterator[Sequence[Recipient]]:
+    def _batches(self, result: CursorResult[Any]) -> Generator[Sequence[Recipient], None, None]:
         reader = RowReader(
             self.columns, region=self._region, stats=self.stats, report=self.rejects.add
         )
@@ -197,8 +203,10 @@ class SqlSource:
 
     def _close(self) -> None:
         self.rejects.discard()
-        if hasattr(self, "_iterator"):
-            self._iterator.close()  # type: ignore[attr-defined]  # a generator
+        if self._iterator is not None:
+            self._iterator.close()
+        if self._result is not None:
+            self._result.close()
         if self._connection is not None:
             self._connection.close()
 

@@ -44,6 +44,22 @@ _COMPARE: dict[type[exp.Expr], str] = {
     exp.GT: ">",
     exp.GTE: ">=",
 }
+_ALLOWED: dict[type[exp.Expr], frozenset[str]] = {
+    **{node: frozenset({"this", "expression"}) for node in (*_COMPARE, exp.And, exp.Or)},
+    **{node: frozenset({"this", "expression", "negate"}) for node in (exp.Like, exp.ILike, exp.Is)},
+    **{node: frozenset({"this", "expressions"}) for node in (exp.In, exp.Coalesce)},
+    **{
+        node: frozenset({"this"})
+        for node in (exp.Paren, exp.Not, exp.Neg, exp.Column, exp.Lower, exp.Upper, exp.Length)
+    },
+    exp.Between: frozenset({"this", "low", "high"}),
+    exp.Cast: frozenset({"this", "to"}),
+    exp.DataType: frozenset({"this"}),
+    exp.Identifier: frozenset({"this", "quoted"}),
+    exp.Literal: frozenset({"this", "is_string"}),
+    exp.Null: frozenset(),
+}
+"""Every kind of node that may stand in a condition, and the arguments it may have."""
 _NUMBER_TYPES = frozenset(
     {"INT", "BIGINT", "SMALLINT", "TINYINT", "DECIMAL", "BIGDECIMAL", "FLOAT", "DOUBLE"}
 )
@@ -85,6 +101,10 @@ def parse_where(text: str) -> exp.Expr:
         raise AudienceError(f"where has more than {MAX_NODES} parts.", mend=MEND)
     if len(trees) != 1 or trees[0] is None:
         raise AudienceError(f"where has to be one condition: {text}", mend=MEND)
+    for node in trees[0].walk():
+        allowed = _ALLOWED.get(type(node))
+        if allowed is None or any(node.args[key] for key in set(node.args) - allowed):
+            raise _refused(node, "is nothing that where may hold")
     return trees[0]
 
 
@@ -134,7 +154,7 @@ class _Compiler:
             case exp.Not():
                 return f"(NOT {self.truth(node.this)})"
             case exp.Like() | exp.ILike():
-                return self.like(node)
+                return f"(NOT {self.like(node)})" if node.args.get("negate") else self.like(node)
             case exp.Between():
                 low, high = node.args["low"], node.args["high"]
                 above = self.compare(">=", node.this, low)
@@ -165,7 +185,7 @@ class _Compiler:
         return self.spelling.like(subject, text, self.parameter)
 
     def within(self, node: exp.In) -> str:
-        if not node.expressions or node.args.get("query") or node.args.get("unnest"):
+        if not node.expressions:
             raise _refused(node, "needs a list of values")
         subject = node.this
         return f"({' OR '.join(self.compare('=', subject, item) for item in node.expressions)})"
@@ -212,14 +232,14 @@ class _Compiler:
                 return _Value(f"length({self.text(node.this)})", "number")
             case exp.Coalesce():
                 return self.coalesce(node)
-            case exp.Cast() if type(node) is exp.Cast:
+            case exp.Cast():
                 return self.cast(node)
             case _:
                 raise _refused(node, "is nothing that where may hold")
 
     def column(self, node: exp.Column) -> _Value:
         name = node.name
-        if node.table or not isinstance(node.this, exp.Identifier):
+        if not isinstance(node.this, exp.Identifier):
             raise _refused(node, "is no plain column")
         found = name if name in self.columns else None
         if found is None and not node.this.quoted:
@@ -236,15 +256,16 @@ class _Compiler:
     def literal(self, node: exp.Literal, sign: int) -> _Value:
         if node.is_string:
             text = str(node.this)
-            if "\0" in text:
-                raise AudienceError("where holds a NUL character.", mend=MEND)
+            if any(sign == "\0" or "\ud800" <= sign <= "\udfff" for sign in text):
+                raise AudienceError("where holds a NUL or another sign that is no text.", mend=MEND)
             return _Value(self.spelling.text_parameter(self.parameter(text)), "text")
         try:
-            number = Decimal(str(node.this)) * sign
+            number = Decimal(str(node.this))
         except InvalidOperation as error:
             raise _refused(node, "is no decimal number") from error
-        if abs(number.adjusted()) > MAX_EXPONENT:
+        if not number.is_finite() or abs(number.adjusted()) > MAX_EXPONENT:
             raise _refused(node, "is out of range")
+        number = number if sign > 0 else number.copy_negate()
         placeholder = self.parameter(self.spelling.decimal(number))
         return _Value(self.spelling.number_parameter(placeholder), "number")
 
