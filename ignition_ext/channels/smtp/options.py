@@ -25,7 +25,8 @@ class SmtpOptions:
         verify: False accepts any certificate for any name; the link can then be read and changed.
         tls_context: overrides ``verify`` and the system's authorities, for private ones.
         connections: how many connections work side by side.
-        pipelining: write MAIL, RCPT and DATA together where the server announces it (RFC 2920).
+        pipelining: MAIL, RCPT and DATA may be written together where the server announces it
+            (RFC 2920); :class:`Conversation` does not yet make use of it.
         connect_timeout: seconds for the connection, greeting, EHLO, STARTTLS and AUTH, each.
         command_timeout: seconds for the reply to MAIL, RCPT and DATA, and for each stall of the
             body; RFC 5321 section 4.5.3.2 asks for five minutes.

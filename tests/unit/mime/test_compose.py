@@ -371,7 +371,7 @@ def test_an_image_that_is_not_there() -> None:
         ("plain\n", "7bit"),
         ("x" * 998, "7bit"),
         ("x" * 999, "quoted-printable"),
-        ("Grüße an alle, die das lesen können.\n", "quoted-printable"),
+        ("Grüße, Ada, aus Köln.\n", "quoted-printable"),
         ("你好，世界。" * 10, "base64"),
         ("nul \0", "quoted-printable"),
     ],
