@@ -41,7 +41,7 @@ VALUES (:id, strftime('%Y-%m-%d %H:%M:%f000', 'now'), 'sms', :bind, :provider_id
 -- name: find_receipts
 -- Older ones than three days cannot be of a message that is being sent now: ids come again.
 SELECT id, bind, provider_id, id_format, address, state, status, code
-  FROM receipt
+  FROM receipt INDEXED BY ix_receipt_provider
  WHERE bind IN (SELECT value FROM json_each(:binds))
    AND provider_key IN (SELECT value FROM json_each(:keys)) AND message_id IS NULL
    AND received_at > strftime('%Y-%m-%d %H:%M:%f000', 'now', '-3 days')

@@ -1,0 +1,131 @@
+"""The hot statements use their indexes, on rows enough that a planner has to think."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ignition_ext.database import Database
+from ignition_ext.ledger.sqlite import stored
+from ignition_ext.ledger.statements import load_statements
+from ignition_ext.values import Channel, MessageState
+
+ROWS = 3000
+
+
+@pytest.fixture
+async def seeded(scene: Any) -> tuple[Any, Any]:
+    """A big run that is over, another that is open, and SMS segments, with statistics taken."""
+    done = await scene.run(*(f"d{number}@example.com" for number in range(ROWS)))
+    await scene.ledger.cancel_open(done, MessageState.CANCELLED)
+    phones = [f"+4917{number:08}" for number in range(ROWS)]
+    run = await scene.run(*phones, channel=Channel.SMS)
+    await scene.claim(run, 50)
+    await scene.execute(
+        "INSERT INTO message_part (message_id, part, run_at, tenant_id, parts, bind, provider_id,"
+        " provider_key, state, code, detail, updated_at) SELECT id, 1, run_at, tenant_id, 1,"
+        " 'b', address, address, 'sent', '', '', updated_at FROM message"
+    )
+    await scene.execute(
+        "INSERT INTO receipt (id, received_at, channel, bind, provider_id, provider_key,"
+        " id_format, address, status, code, final, raw) SELECT id, updated_at, channel, 'b',"
+        " address, address, 'auto', address, '', '', 1 = 1, '' FROM message"
+    )
+    await scene.execute("ANALYZE")
+    return scene, run
+
+
+@asynccontextmanager
+async def _driver(database: Database) -> AsyncIterator[Any]:
+    async with database.driver() as connection:
+        yield connection
+        await connection.rollback()
+
+
+def parameters(run: Any) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "run_at": run.run_at,
+        "lease_id": uuid4(),
+        "lease": timedelta(minutes=1),
+        "limit": 100,
+        "ids": [uuid4() for _ in range(100)],
+        "binds": ["b"],
+        "keys": [f"+4917{number:08}" for number in range(100)],
+        "channel": "sms",
+        "address": "+49170000",
+        "states": [],
+    }
+
+
+HOT = [
+    ("claim_due", "find_due", "ix_message_claim"),
+    ("read_next", "read_next", "ix_message_lease"),
+    ("lock_lapsed", "lock_lapsed", "ix_message_lease"),
+    ("find_parts", "find_parts", "ix_message_part_provider"),
+    ("find_receipts", "find_receipts", "ix_receipt_provider"),
+    ("list_messages", "list_messages", "uq_message_address"),
+]
+
+
+async def test_hot_statements_use_their_indexes(seeded: tuple[Any, Any]) -> None:
+    """EXPLAIN names the index, and no table of the hot path is read whole."""
+    scene, run = seeded
+    async with _driver(scene.database) as connection:
+        for postgres, sqlite, index in HOT:
+            if scene.database.dialect == "sqlite":
+                plan = await sqlite_plan(connection, sqlite, run)
+                # SQLite names the index of a constraint by itself.
+                expected = "(run_id=?" if index.startswith("uq_") else index
+            else:
+                # As on an SSD: with the default, reading so small a table whole is cheaper.
+                await connection.execute("SET LOCAL random_page_cost = 1.1")
+                plan, expected = await postgres_plan(connection, postgres, run), index
+
+            assert expected in plan, plan
+            for table in ("message", "message_part"):
+                assert f"Seq Scan on {table} " not in plan, plan
+                assert f"SCAN {table}" not in plan, plan
+
+
+async def sqlite_plan(connection: Any, name: str, run: Any) -> str:
+    statements = load_statements("message.sqlite.sql", "part.sqlite.sql")
+    values = {key: stored(value) for key, value in parameters(run).items()}
+    rows = await connection.execute_fetchall(f"EXPLAIN QUERY PLAN {statements[name]}", values)
+    return "\n".join(row[3] for row in rows).replace("SCAN m ", "SCAN message ")
+
+
+async def postgres_plan(connection: Any, name: str, run: Any) -> str:
+    statements = load_statements("message.postgresql.sql", "part.postgresql.sql")
+    cursor = await connection.execute(
+        f"EXPLAIN (FORMAT TEXT) {statements[name]}".encode(), parameters(run)
+    )
+    return "\n".join(row[0] for row in await cursor.fetchall())
+
+
+async def test_a_claim_reads_no_more_rows_than_it_takes(seeded: tuple[Any, Any]) -> None:
+    """Of 10,000 messages a claim of 100 visits about 100, however many were settled before."""
+    scene, run = seeded
+    if scene.database.dialect == "sqlite":
+        async with _driver(scene.database) as connection:
+            plan = await sqlite_plan(connection, "find_due", run)
+        assert "USE TEMP B-TREE" not in plan
+        return
+    statements = load_statements("message.postgresql.sql", "part.postgresql.sql")
+    async with _driver(scene.database) as connection:
+        cursor = await connection.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {statements['claim_due']}".encode(), parameters(run)
+        )
+        ((document,),) = await cursor.fetchall()
+    nodes = walk(document[0]["Plan"])
+    scans = [node for node in nodes if node.get("Index Name") == "ix_message_claim"]
+    assert [node["Actual Rows"] for node in scans] == [100]
+
+
+def walk(node: dict[str, Any]) -> list[dict[str, Any]]:
+    return [node] + [below for child in node.get("Plans", []) for below in walk(child)]
