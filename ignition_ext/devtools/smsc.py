@@ -33,6 +33,7 @@ class SmscSimulator:
         submits: each submit_sm that was taken, in order.
         binds: how many binds were accepted; ``bind_attempts`` counts the refused ones too.
         heard: (command_id, command_status, sequence) of each PDU that came.
+        receipt_retry: seconds after which a receipt that was refused comes again.
         receipt_answers: command_status of each deliver_sm_resp and data_sm_resp.
         behaviour: what decides on each message; by default the number's marker.
         answers_enquire_link, answers_unbind, answers_bind: False to stay silent.
@@ -58,6 +59,7 @@ class SmscSimulator:
         self.host, self.port = host, port
         self.system_id, self.password = system_id, password
         self.receipt_delay, self.response_delay = receipt_delay, response_delay
+        self.receipt_retry = 1.0
         self.submits: list[Submitted] = []
         self.sessions: list[SmscSession] = []
         self.heard: list[tuple[int, int, int]] = []

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 _REORDER_SECONDS = 0.05
 """Answers that are held back to be reordered go out after this, complete or not."""
 
-_RETRY_SECONDS = 0.05
-"""A receipt that was refused for now (0x64) comes again after this."""
-
 _STATES = {"ENROUTE": 1, "DELIVRD": 2, "EXPIRED": 3, "UNDELIV": 5, "ACCEPTD": 6, "REJECTD": 8}
 _SYSTEM_ERROR, _ALREADY_BOUND, _BIND_FAILED = 0x08, 0x05, 0x0D
 _WRONG_PASSWORD, _WRONG_SYSTEM_ID, _NOT_BOUND, _THROTTLED = 0x0E, 0x0F, 0x04, 0x58
@@ -39,6 +36,7 @@ class SmscSession(asyncio.Protocol):
         self._open = 0
         self._receipts: dict[int, bytes] = {}
         self._held: list[bytes] = []
+        self._torn: bytearray | None = None
         self._taken: deque[float] = deque()
         self.bound = 0
         self.number = 0
@@ -72,8 +70,10 @@ class SmscSession(asyncio.Protocol):
             self._receive(pdu)
 
     def write(self, octets: bytes) -> None:
-        """Write octets, whatever they are."""
-        if self._transport is not None and not self._transport.is_closing():
+        """Write octets, whatever they are; behind half a PDU they wait."""
+        if self._torn is not None:
+            self._torn += octets
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(octets)
 
     def cut(self) -> None:
@@ -200,13 +200,19 @@ class SmscSession(asyncio.Protocol):
         if split is not None:
             half = len(response) // 2
             self.write(response[:half])
-            self._later(split, lambda: self._respond(response[half:]))
+            self._torn = bytearray()
+            self._later(split, lambda: self._mend(response[half:]))
         elif delay:
             self._later(delay, lambda: self._respond(response))
         elif self._smsc.reorder:
             self._hold(response)
         else:
             self._respond(response)
+
+    def _mend(self, rest: bytes) -> None:
+        """Write the other half, then what had to wait behind it."""
+        behind, self._torn = self._torn or b"", None
+        self._respond(rest + behind)
 
     def _respond(self, octets: bytes) -> None:
         self._open -= 1
@@ -263,7 +269,7 @@ class SmscSession(asyncio.Protocol):
         pdu = self._receipts.pop(sequence, None)
         if status and pdu is not None:
             self._receipts[sequence] = pdu
-            self._later(_RETRY_SECONDS, lambda: self.write(pdu))
+            self._later(self._smsc.receipt_retry, lambda: self.write(pdu))
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         def run() -> None:

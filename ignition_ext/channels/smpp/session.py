@@ -240,6 +240,7 @@ class Session(asyncio.Protocol):
     def _receive_response(self, header: codec.Header, pdu: bytes) -> None:
         if header.sequence == self._probe:
             self._probe = None
+            self._arm()
             return
         future = self._control.get(header.sequence)
         if future is not None:
