@@ -101,14 +101,14 @@ async def campaign_of(database: Database, run: CampaignRun) -> tuple[str, str]:
 
 
 async def unsettled_runs(database: Database, *, limit: int) -> list[CampaignRun]:
-    """Runs whose last mirrored state is not an end, oldest first."""
+    """Runs whose last mirrored state is not an end, newest first: old ones may be gone there."""
     ends = ("Completed", "Failed", "Crashed", "Cancelled", "Skipped")
     query = (
         select(CampaignRun)
         .where(
             col(CampaignRun.flow_run_id).is_not(None), col(CampaignRun.prefect_state).not_in(ends)
         )
-        .order_by(col(CampaignRun.created_at))
+        .order_by(col(CampaignRun.created_at).desc())
         .limit(limit)
     )
     async with database.read() as session:
