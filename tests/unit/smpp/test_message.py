@@ -32,8 +32,8 @@ def outcomes(letters: str) -> list[Outcome]:
         ("aaa", "a"),
         ("ara", "r"), ("ran", "r"), ("rn", "r"), ("ur", "r"),
         ("aua", "u"), ("un", "u"), ("ud", "u"),
-        ("ad", "u"), ("an", "u"), ("adn", "u"),
-        ("dn", "d"), ("nd", "d"), ("dd", "d"),
+        ("ad", "u"), ("an", "u"), ("and", "u"),
+        ("dn", "d"), ("ndd", "d"), ("dd", "d"),
         ("nn", "n"),
     ],
 )  # fmt: skip
