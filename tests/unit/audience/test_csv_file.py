@@ -46,7 +46,9 @@ def test_any_delimiter_encoding_and_newline_is_read_back(
     rows: list[tuple[str, str, str]], delimiter: str, encoding: str, newline: str, tmp_path: Path
 ) -> None:
     text = io.StringIO()
-    writer = csv.writer(text, delimiter=delimiter, lineterminator=newline)
+    # The writer does not quote a line feed where lines end with a carriage return.
+    quoting = csv.QUOTE_ALL if newline == "\r" else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, delimiter=delimiter, lineterminator=newline, quoting=quoting)
     writer.writerows([("email", "first name", "city"), *rows])
     path = write(tmp_path / "a.csv", text.getvalue(), encoding)
 

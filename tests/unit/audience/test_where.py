@@ -79,7 +79,7 @@ def test_what_is_not_on_the_list_is_refused(where: str) -> None:
     assert caught.value.mend
 
 
-@pytest.mark.parametrize("where", ["contry = 'DE'", "\"Country\" = 'DE'", 'country = "DE"'])
+@pytest.mark.parametrize("where", ["colour = 'DE'", "\"Country\" = 'DE'", 'country = "DE"'])
 def test_an_unknown_column_is_answered_with_those_that_are(where: str) -> None:
     with pytest.raises(AudienceError, match="no column of the audience") as caught:
         RowFilter(where, COLUMNS)
