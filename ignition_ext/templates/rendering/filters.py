@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,7 @@ from babel.numbers import UnknownCurrencyError
 from jinja2 import Undefined, pass_context
 from jinja2.runtime import Context
 
-from ignition_ext.templates.rendering.limits import MAX_PATTERN_CHARS
+from ignition_ext.templates.rendering.limits import FORMATS_KEPT, MAX_PATTERN_CHARS
 
 VOICE = "@voice"
 """Key of the :class:`Voice` in a template's context; no expression can name it."""
@@ -92,12 +93,28 @@ def _local(value: Any, zone: ZoneInfo) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone)
 
 
+# Babel takes some 50 µs for each; a page and its text, and many recipients, ask for the same.
+@lru_cache(maxsize=FORMATS_KEPT)
+def _date(day: date, pattern: str, locale: Locale) -> str:
+    return dates.format_date(day, pattern, locale)
+
+
+@lru_cache(maxsize=FORMATS_KEPT)
+def _decimal(number: Decimal | int, pattern: str | None, locale: Locale) -> str:
+    return numbers.format_decimal(number, pattern, locale)
+
+
+@lru_cache(maxsize=FORMATS_KEPT)
+def _money(number: Decimal | int, currency: str, pattern: str | None, locale: Locale) -> str:
+    return numbers.format_currency(number, currency, pattern, locale)
+
+
 @pass_context
 def format_date(context: Context, value: Any, format: str = "medium") -> str:
     """``2026-11-21`` as ``21. November 2026`` with ``format="long"``, or a CLDR pattern."""
     voice, moment = _voice(context), as_moment(value)
     day = _local(moment, voice.timezone).date() if isinstance(moment, datetime) else moment
-    return dates.format_date(day, _pattern(format), locale=voice.locale)
+    return _date(day, _pattern(format), voice.locale)
 
 
 @pass_context
@@ -120,7 +137,7 @@ def format_time(context: Context, value: Any, format: str = "short") -> str:
 def format_number(context: Context, value: Any, format: str | None = None) -> str:
     """``1234.5`` as ``1.234,5``."""
     pattern = None if format is None else _pattern(format)
-    return numbers.format_decimal(as_number(value), pattern, _voice(context).locale)
+    return _decimal(as_number(value), pattern, _voice(context).locale)
 
 
 @pass_context
@@ -138,7 +155,7 @@ def format_currency(context: Context, value: Any, code: str, format: str | None 
     if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
         raise ValueError(f"{currency[:40]!r} is not an ISO 4217 currency")
     try:
-        return numbers.format_currency(number, currency, pattern, _voice(context).locale)
+        return _money(number, currency, pattern, _voice(context).locale)
     except UnknownCurrencyError:
         raise ValueError(f"{currency!r} is not an ISO 4217 currency") from None
 

@@ -36,3 +36,7 @@ MAX_PATTERN_CHARS = 64
 
 MAX_LOCALES = 256
 """Chosen sets of files kept ready per template; a source with more locales is served slower."""
+
+FORMATS_KEPT = 4_096
+"""Formatted dates and amounts kept ready, about 1 MB of each kind; dates of a year in ten
+languages."""
