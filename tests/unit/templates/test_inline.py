@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ignition_ext.errors import TemplateError
@@ -76,6 +76,7 @@ BODIES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(BODIES)
 def test_jinja_survives_any_markup(body: str) -> None:
     """The Jinja of a page is the same before and after, and so is all of its text."""
@@ -86,6 +87,7 @@ def test_jinja_survives_any_markup(body: str) -> None:
     assert unstyled(result).endswith(unstyled(body))
 
 
+@settings(deadline=None)
 @given(BODIES)
 def test_a_written_style_changes_nothing_but_style(body: str) -> None:
     """Rendered with and without, the pages differ in style attributes only."""

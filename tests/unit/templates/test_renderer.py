@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ignition_ext.errors import TemplateError
@@ -31,6 +31,7 @@ def renders(files: dict[str, str]) -> Renderer:
 LETTER_RENDERER = renders(LETTER)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_subject_ever_holds_a_line_break(name: str) -> None:
     """A value with one is an error for that recipient, also where it could be trimmed away."""
@@ -42,6 +43,7 @@ def test_no_subject_ever_holds_a_line_break(name: str) -> None:
         assert subject == f"Hello {name}".strip()
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>&\"'/ abc=\u00e9{}%")))
 def test_markup_in_a_value_never_becomes_markup(value: str) -> None:
     """The page has the tags that its source has, whatever the data says."""
@@ -53,6 +55,7 @@ def test_markup_in_a_value_never_becomes_markup(value: str) -> None:
     assert html.count('"') == 2
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from("<>&\"'{}% abc")))
 def test_text_and_subject_are_not_escaped(value: str) -> None:
     """They are no markup: what the data says is what stands there, and is not run as Jinja."""
