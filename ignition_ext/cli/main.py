@@ -42,17 +42,17 @@ def main(arguments: list[str] | None = None) -> None:
             arguments, exit_on_error=False, print_error=False, error_console=err
         )
     except CycloptsError as error:
-        err.print(f"Error: {error}", markup=False)
-        err.print("Mend: add --help to see what the command takes.", markup=False)
+        err.print(f"Error: {error}", markup=False, soft_wrap=True)
+        err.print("Mend: add --help to see what the command takes.", markup=False, soft_wrap=True)
         sys.exit(2)
     try:
         result = command(*bound.args, **bound.kwargs)
         if asyncio.iscoroutine(result):
             result = asyncio.run(result)
     except IgnitionError as error:
-        err.print(f"Error: {error.message}", markup=False)
+        err.print(f"Error: {error.message}", markup=False, soft_wrap=True)
         if error.mend:
-            err.print(f"Mend: {error.mend}", markup=False)
+            err.print(f"Mend: {error.mend}", markup=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         err.print("Interrupted.")

@@ -60,4 +60,4 @@ def print_table(rows: Sequence[Mapping[str, Any]], *columns: str, title: str = "
 
 def note(message: str) -> None:
     """A line for the person at the terminal, on stderr."""
-    err.print(message, markup=False)
+    err.print(message, markup=False, soft_wrap=True)
