@@ -33,7 +33,14 @@ ACCEPTED = (
 )
 """States of messages that a server took: what a rate counts."""
 SCHEDULED = "scheduled"
-"""What a run's state is called while Prefect has it and no worker has begun it."""
+"""What a run's state is called while Prefect has it and it has not reached the ledger."""
+ENDED = {
+    StateType.COMPLETED: RunState.COMPLETED,
+    StateType.FAILED: RunState.FAILED,
+    StateType.CRASHED: RunState.FAILED,
+    StateType.CANCELLED: RunState.CANCELLED,
+}
+"""How runs that never reached the ledger ended: dry runs, and those that failed before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +130,17 @@ async def run_status(database: Database, reference: str) -> RunStatus:
 
 
 def scheduled_status(campaign: str, flow_run: FlowRun) -> RunStatus:
-    """The status of a run that no worker has begun: all that is known is Prefect's."""
+    """The status of a run that is not in the ledger: all that is known is Prefect's.
+
+    No worker has begun it, or it was a dry run, or it failed before it sent anything.
+    """
+    ended = ENDED.get(flow_run.state_type) if flow_run.state_type else None
     return RunStatus(
         campaign=campaign,
         run_id=None,
         flow_run_id=flow_run.id,
         flow_run_name=flow_run.name,
-        state=SCHEDULED,
+        state=ended.value if ended else SCHEDULED,
         state_reason=(flow_run.state.message or "") if flow_run.state else "",
         prefect_state=flow_run.state_name or "",
         counts=with_total({}),

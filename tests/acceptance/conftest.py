@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from ignition_ext.cli import main
 from ignition_ext.devtools.stack import PrefectServer, scrubbed_environment
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.setup import prepare_server
@@ -97,5 +98,21 @@ def ignition(tmp_path: Path) -> Command:
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def ignition_here(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The same command in this process: for tables of cases, where starting Python is the cost."""
+
+    def run(*arguments: str | Path) -> Finished:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        code = ended.value.code
+        assert isinstance(code, int)
+        printed = capsys.readouterr()
+        return Finished(code, printed.out, printed.err)
 
     return run
