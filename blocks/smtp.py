@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, Self, TypedDict
 
 from prefect.blocks.core import Block
-
-# prefect-email ships no types.
-from prefect_email import EmailServerCredentials  # type: ignore[import-untyped]
-from prefect_email.credentials import SMTPServer as KnownServer  # type: ignore[import-untyped]
+from prefect_email import EmailServerCredentials
+from prefect_email.credentials import SMTPServer as KnownServer
 from prefect_email.credentials import SMTPType
-from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from ignition_ext.channels.smtp import ServerOffer, SmtpOptions, SmtpTransport
 from ignition_ext.channels.smtp.options import DEFAULT_PORTS, Security
@@ -68,6 +66,9 @@ class SmtpServer(Block):
         print(await server.check())
         ```
     """
+
+    # A validation error must not quote the password.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name = "Ignition SMTP Server"
     _block_type_slug = "ignition-smtp-server"

@@ -127,8 +127,9 @@ def demo(
 ) -> int:
     """Run an email and an SMS campaign through a real Prefect server, and compare what arrived.
 
-    Starts what is missing on loopback and stops it again; what an earlier demo left is removed. Exit 0 only if every message is accounted
-    for and the mail server and the SMSC hold exactly what the ledger says.
+    Starts what is missing on loopback and stops it again; what an earlier demo left is removed.
+    Exit 0 only if every message is accounted for and the mail server and the SMSC hold exactly
+    what the ledger says.
 
     Args:
         recipients: Size of a generated audience; by default the sample's 1,000.
