@@ -39,6 +39,8 @@ from ignition_ext.values import (
 PHONES = [f"+49170000000{number}" for number in range(8)]
 BIND = "127.0.0.1:2775/acme"
 SENDERS = st.integers(0, 2)
+RARELY = st.integers(0, 9)
+"""Zero means yes: after a stop nothing happens any more, so few examples may have one."""
 THOROUGH = settings.get_current_profile_name() == "ci"
 FINAL = {"sent", "delivered", "failed", "suppressed", "cancelled", "expired"}
 
@@ -130,6 +132,19 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.copies[report.message_id] -= 1
 
     @rule(number=SENDERS)
+    def send(self, number: int) -> None:
+        """The way that most examples must go, so that what comes after it is reached."""
+        self.operate(RunState.OPEN)
+        self.claim(number, len(PHONES))
+        self.intend(number, len(PHONES))
+
+    @rule(number=SENDERS)
+    def die_on_the_wire(self, number: int) -> None:
+        self.send(number)
+        self.late.append(self.senders.pop(number))
+        self.lapse(recover=True)
+
+    @rule(number=SENDERS)
     def crash(self, number: int) -> None:
         self.senders.pop(number, None)
 
@@ -152,8 +167,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def steer(self, state: RunState) -> None:
         self.operate(state)
 
-    @rule(end=st.sampled_from([MessageState.CANCELLED, MessageState.EXPIRED]))
-    def stop(self, end: MessageState) -> None:
+    @rule(end=st.sampled_from([MessageState.CANCELLED, MessageState.EXPIRED]), luck=RARELY)
+    def stop(self, end: MessageState, luck: int) -> None:
+        if luck:
+            return
         if end is MessageState.CANCELLED:
             self.operate(RunState.CANCELLED)
         self.wait(self.scene.ledger.cancel_open(self.run_ref, end))
@@ -166,7 +183,7 @@ class LedgerMachine(RuleBasedStateMachine):
         except ConflictError:
             assert state is not RunState.CANCELLED
 
-    @rule(phone=st.sampled_from(PHONES))
+    @rule(phone=st.sampled_from(PHONES[:2]))
     def suppress(self, phone: str) -> None:
         known = self.wait(
             self.scene.execute("SELECT 1 FROM suppression WHERE address = :phone", phone=phone)
@@ -239,7 +256,7 @@ def test_the_books_are_right_whatever_happens(
             run_state_machine_as_test(
                 LedgerMachine,
                 settings=settings(
-                    max_examples=60 if THOROUGH else 10,
+                    max_examples=100 if THOROUGH else 20,
                     stateful_step_count=50 if THOROUGH else 25,
                     deadline=None,
                     database=None,
