@@ -62,6 +62,14 @@ async def _come_back(run: OpenedRun, at: datetime, what: str) -> None:
         answer: OrchestrationResult[Any] = await client.set_flow_run_state(
             flow_run.id, AwaitingRetry(scheduled_time=at, message=what)
         )
+        # With a process on record, Prefect would leave a cancel of the waiting run to the worker
+        # that started it, which knows the process no more: Cancelling for ever.
+        await client.request(  # update_flow_run cannot set it to nothing
+            "PATCH",
+            "/flow_runs/{id}",
+            path_params={"id": flow_run.id},
+            json={"infrastructure_pid": None},
+        )
     if answer.status is not SetStateStatus.ACCEPT or answer.state is None:
         return  # cancelled meanwhile, for example: the next claim sees it
     async with open_database() as database:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled
 
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import Recovered
 from ignition_ext.orchestration.mirror import mirror_state, unsettled_runs
 from tasks.database import open_database
 
+CANCEL_TAKES = timedelta(minutes=5)
+"""A sender drains within seconds and a worker kills after 30: longer means that nobody is there."""
 RUNS_AT_ONCE = 200
 """Prefect answers at most this many flow runs a request; the rest waits for the next time."""
 
@@ -48,7 +55,16 @@ async def mirror_runs() -> dict[str, str]:
         mirrored = {run.flow_run_id: run.prefect_state for run in runs}
         for flow_run in found:
             state = flow_run.state
+            if state is not None and _is_stuck(state):
+                ended: State[Any] = Cancelled(message="Cancelled; its process was gone.")
+                await client.set_flow_run_state(flow_run.id, ended, force=True)
+                state = ended
             if state is not None and state.name != mirrored[flow_run.id]:
                 await mirror_state(database, flow_run.id, state)
                 changed[flow_run.name] = state.name or state.type.value
     return changed
+
+
+def _is_stuck(state: State[Any]) -> bool:
+    """Whether a cancel waits for a worker that died."""
+    return state.is_cancelling() and datetime.now(UTC) - state.timestamp > CANCEL_TAKES
