@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_REFEREE = Path(__file__).parents[2] / "referee"
+from ignition_ext.devtools.referee import find_program, install_referee
+
 # Reads one JSON line {"file": …} after the other and answers each with what mailparser sees.
 _PROGRAM = """
 const { simpleParser } = require("mailparser");
@@ -38,26 +36,12 @@ lines.on("line", async (line) => {
 """
 
 
-def _install() -> None:
-    """``npm ci``, once, whichever test process comes first."""
-    with (Path(tempfile.gettempdir()) / "ignition-referee.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (_REFEREE / "node_modules" / "mailparser").is_dir():
-            return
-        npm = shutil.which("npm")
-        assert npm is not None, "the referee needs Node.js and npm (Debian: nodejs npm)"
-        subprocess.run([npm, "ci", "--silent"], cwd=_REFEREE, check=True)
-
-
 @pytest.fixture(scope="session")
 def mailparser() -> Iterator[Callable[[bytes], dict[str, Any]]]:
     """What npm's mailparser reads out of a message."""
-    _install()
-    node = shutil.which("node")
-    assert node is not None, "the referee needs Node.js (Debian: nodejs)"
     with subprocess.Popen(
-        [node, "-e", _PROGRAM],
-        cwd=_REFEREE,
+        [find_program("node"), "-e", _PROGRAM],
+        cwd=install_referee(Path(__file__).parents[2] / "referee"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
