@@ -99,8 +99,10 @@ class LedgerMachine(RuleBasedStateMachine):
         sender = self.senders.get(number)
         if sender is None:
             return
-        asked, sender.claimed = sender.claimed[:count], sender.claimed[count:]
+        asked = sender.claimed[:count]
         granted = self.wait(self.scene.ledger.intend(self.run_ref, sender.lease, asked))
+        # What a paused run refuses stays claimed, and is returned by a release.
+        sender.claimed = [message for message in sender.claimed if message not in granted]
         assert granted <= self.alive.get(sender.lease, set()), "a dead lease may send"
         sender.wire.extend(granted)
         for message in granted:
