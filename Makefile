@@ -18,7 +18,7 @@ demo: .venv/.run ## Run an email and an SMS campaign through a real Prefect serv
 	@$(BIN)/ignition demo
 
 test: .venv/.dev ## Run the whole suite, on SQLite and PostgreSQL
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: .venv/.dev ## Look at style, types, imports, sizes and spelling; changes nothing
 	$(BIN)/ruff check .

@@ -20,6 +20,11 @@ from ignition_ext.schema import upgrade
 _GIVEN_POSTGRES = os.environ.get("IGNITION_TEST_POSTGRES_URL")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--screenshots DIR` keeps the pictures that the documentation shows."""
+    parser.addoption("--screenshots", default=None, help="folder for pictures of pages")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the settings of the shell it runs in."""

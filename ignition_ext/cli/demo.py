@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import threading
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,25 +37,12 @@ def _require_checkout() -> None:
         )
 
 
-def _save_blocks(stack: DemoStack) -> None:
-    # Prefect reads its settings when it is first imported, so they are set before that.
-    os.environ.update(stack.environment)
-    (collection,) = entry_points(group="prefect.collections", name="ignition")
-    blocks = collection.load()
-    mail = blocks.SmtpServer(host="127.0.0.1", port=stack.mail.port, security="none")
-    mail.save("acme-mail", overwrite=True)
-    gateway = blocks.SmppGateway(
-        host="127.0.0.1", port=stack.smsc.port, system_id=SYSTEM_ID, password=SMSC_PASSWORD
-    )
-    gateway.save("acme-sms", overwrite=True)
-
-
 def _tenant_exists(stack: DemoStack) -> bool:
     tenants = json.loads(stack.run("ignition", "tenant", "list", "--json", capture=True))
     return any(tenant["name"] == "acme" for tenant in tenants)
 
 
-def _prepare(stack: DemoStack, recipients: int | None) -> None:
+def prepare(stack: DemoStack, recipients: int | None) -> None:
     """Everything up to a campaign that can be run; each step is a command anyone can type."""
 
     def say(*arguments: str) -> None:
@@ -71,7 +56,8 @@ def _prepare(stack: DemoStack, recipients: int | None) -> None:
     note("$ prefect --no-prompt deploy --all")
     stack.run("prefect", "--no-prompt", "deploy", "--all", capture=True)
     stack.start_workers()
-    _save_blocks(stack)
+    stack.run("python", "-m", "ignition_ext.devtools.demo_blocks", str(stack.mail.port),
+        str(stack.smsc.port), SYSTEM_ID, SMSC_PASSWORD)  # fmt: skip
     say("ignition", "template", "push", str(SAMPLE / "templates"), "--tenant", "acme", "--publish")
     audience = str(SAMPLE / "customers.csv")
     if recipients is not None:
@@ -140,7 +126,7 @@ def demo(
     shutil.rmtree(folder, ignore_errors=True)
     note("Starting a Prefect server, a mail server and an SMSC on loopback …")
     with DemoStack(folder) as stack:
-        _prepare(stack, recipients)
+        prepare(stack, recipients)
         statuses = {campaign: _run(stack, campaign) for campaign in CAMPAIGNS}
         runs = {name: _messages(stack, status["run_id"]) for name, status in statuses.items()}
         checks = [
@@ -163,7 +149,7 @@ def up(*, port: int = UP_PORT) -> None:
     try:
         note("Starting a Prefect server, a mail server and an SMSC on loopback …")
         with DemoStack(FOLDER.resolve() / "demo", port=port) as stack:
-            _prepare(stack, None)
+            prepare(stack, None)
             out.print(f"\nPrefect UI: {stack.ui_url}\nIn another terminal:\n", markup=False)
             for name in ("PREFECT_API_URL", "PREFECT_HOME", "IGNITION_DATABASE_URL"):
                 if name in stack.environment:

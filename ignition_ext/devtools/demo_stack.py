@@ -22,7 +22,7 @@ from ignition_ext.errors import ConfigurationError
 
 SYSTEM_ID, SMSC_PASSWORD = "ignition", "spark"
 """What the simulator asks for; it listens on loopback only."""
-POOLS = ("email", "sms")
+POOLS = ("email", "sms", "default")
 
 
 class RecordingServer(ChildProcess):
@@ -83,7 +83,7 @@ class DemoStack:
             }
         else:
             prefect = dict(self._server.environment)
-        return {**prefect, "PREFECT_LOGGING_LEVEL": "WARNING", **ours}
+        return {**prefect, **ours}
 
     def run(self, *arguments: str, capture: bool = False) -> str:
         """Run one program of the environment's ``bin``; its progress goes to our stderr.
@@ -94,7 +94,7 @@ class DemoStack:
         program, *rest = arguments
         done = subprocess.run(
             [str(Path(sys.executable).parent / program), *rest],
-            env={**os.environ, **self.environment},
+            env={**os.environ, **self.environment, "PREFECT_LOGGING_LEVEL": "WARNING"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -129,7 +129,7 @@ class DemoStack:
                 future.result()
 
     def start_workers(self) -> None:
-        """A worker for each channel's pool; the pools must be there (``ignition init``)."""
+        """A worker for each pool; the pools must be there (``ignition init``)."""
         workers = [
             PrefectWorker(self._worker_server(), pool, environment=self.environment)
             for pool in POOLS
