@@ -6,6 +6,8 @@ import json
 import shutil
 import signal
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,12 +52,18 @@ def prepare(stack: DemoStack, recipients: int | None) -> None:
         stack.run(*arguments)
 
     say("ignition", "init")
+    with ThreadPoolExecutor(1) as background:
+        workers = background.submit(stack.start_workers)
+        _fill(stack, recipients, say)
+        workers.result()
+
+
+def _fill(stack: DemoStack, recipients: int | None, say: Callable[..., None]) -> None:
     if not _tenant_exists(stack):
         say("ignition", "tenant", "create", "acme", "--title", "Acme", "--timezone",
             "Europe/Berlin", "--region", "DE")  # fmt: skip
     note("$ prefect --no-prompt deploy --all")
     stack.run("prefect", "--no-prompt", "deploy", "--all", capture=True)
-    stack.start_workers()
     stack.run("python", "-m", "ignition_ext.devtools.demo_blocks", str(stack.mail.port),
         str(stack.smsc.port), SYSTEM_ID, SMSC_PASSWORD)  # fmt: skip
     say("ignition", "template", "push", str(SAMPLE / "templates"), "--tenant", "acme", "--publish")
@@ -103,7 +111,8 @@ def _report(stack: DemoStack, statuses: dict[str, dict[str, Any]], checks: list[
     out.print(first_text(stack.smsc.record), markup=False)
     out.print()
     for check in checks:
-        out.print(f"{'✓' if check.holds else '✗'} {check.text}", markup=False)
+        mark = "✓" if check.holds else "✗"
+        out.print(f"{mark} {check.text}", markup=False, soft_wrap=True)
     out.print(f"\nRuns in the Prefect UI: {stack.ui_url}/runs", markup=False)
 
 

@@ -17,6 +17,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from ignition_ext.cli import main
+from ignition_ext.cli.demo import prepare
+from ignition_ext.devtools.demo_stack import DemoStack
 from ignition_ext.devtools.stack import PrefectServer, scrubbed_environment
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.setup import prepare_server
@@ -100,6 +102,18 @@ def ignition(tmp_path: Path) -> Command:
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoStack]:
+    """The demo's stack with both sample campaigns applied; its tests share the group "demo"."""
+    with pytest.MonkeyPatch.context() as patch, DemoStack(tmp_path_factory.mktemp("demo")) as demo:
+        for name in list(os.environ):
+            if name.startswith(("IGNITION_", "PREFECT_")):
+                patch.delenv(name)
+        patch.chdir(Path(__file__).parents[2])
+        prepare(demo, None)
+        yield demo
 
 
 @pytest.fixture

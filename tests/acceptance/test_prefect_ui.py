@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ignition_ext.cli.demo import prepare
 from ignition_ext.devtools.demo_stack import DemoStack
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
 
-ROOT = Path(__file__).parents[2]
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -28,21 +26,9 @@ PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoStack]:
-    """The demo's stack with both campaigns applied."""
-    with pytest.MonkeyPatch.context() as patch, DemoStack(tmp_path_factory.mktemp("demo")) as demo:
-        for name in list(os.environ):
-            if name.startswith(("IGNITION_", "PREFECT_")):
-                patch.delenv(name)
-        patch.chdir(ROOT)
-        prepare(demo, None)
-        yield demo
-
-
-@pytest.fixture(scope="module")
-def finished(stack: DemoStack) -> dict[str, Any]:
+def finished(demo_stack: DemoStack) -> dict[str, Any]:
     """The status of a finished run of the newsletter."""
-    printed = stack.run(
+    printed = demo_stack.run(
         "ignition", "campaign", "run", "acme/newsletter", "--wait", "--json", capture=True
     )
     status: dict[str, Any] = json.loads(printed)
@@ -74,10 +60,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def test_a_finished_run_shows_its_story(
-    stack: DemoStack, finished: dict[str, Any], page: Page, request: pytest.FixtureRequest
+    demo_stack: DemoStack, finished: dict[str, Any], page: Page, request: pytest.FixtureRequest
 ) -> None:
     """The run has a name, tags and a log that says what happened."""
-    page.goto(f"{stack.ui_url}/runs/flow-run/{finished['flow_run_id']}")
+    page.goto(f"{demo_stack.ui_url}/runs/flow-run/{finished['flow_run_id']}")
 
     expect(
         page.get_by_text(re.compile(r"^acme/newsletter \d{4}-\d\d-\d\d \d\d:\d\d$"))
@@ -92,10 +78,10 @@ def test_a_finished_run_shows_its_story(
 
 
 def test_the_report_shows_its_chart(
-    stack: DemoStack, finished: dict[str, Any], page: Page, request: pytest.FixtureRequest
+    demo_stack: DemoStack, finished: dict[str, Any], page: Page, request: pytest.FixtureRequest
 ) -> None:
     """Tab Artifacts leads to the progress and to a report whose chart is really drawn."""
-    page.goto(f"{stack.ui_url}/runs/flow-run/{finished['flow_run_id']}")
+    page.goto(f"{demo_stack.ui_url}/runs/flow-run/{finished['flow_run_id']}")
     page.get_by_text("Artifacts", exact=True).first.click()
 
     expect(page.get_by_text("progress-acme-newsletter").last).to_be_visible()
@@ -110,10 +96,10 @@ def test_the_report_shows_its_chart(
 
 
 def test_the_parameters_are_a_form(
-    stack: DemoStack, finished: dict[str, Any], page: Page, request: pytest.FixtureRequest
+    demo_stack: DemoStack, finished: dict[str, Any], page: Page, request: pytest.FixtureRequest
 ) -> None:
     """A custom run asks for the parameters by title, with the campaign filled in."""
-    page.goto(f"{stack.ui_url}/runs/flow-run/{finished['flow_run_id']}")
+    page.goto(f"{demo_stack.ui_url}/runs/flow-run/{finished['flow_run_id']}")
     page.get_by_role("link", name="acme.newsletter").first.click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("Custom run").first.click()
