@@ -12,10 +12,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from ignition_ext.database import Database
 from ignition_ext.devtools.postgres import postgres_server
 from ignition_ext.schema import upgrade
+
+# Times say nothing on a shared machine, and each run looks elsewhere; a failure prints its seed.
+settings.register_profile("dev", deadline=None, print_blob=True)
+settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 _GIVEN_POSTGRES = os.environ.get("IGNITION_TEST_POSTGRES_URL")
 

@@ -36,6 +36,8 @@ COPY ignition_stage (place, id, recipient_id, channel, address, domain,
 FROM STDIN;
 
 -- name: add_staged
+-- IS NULL, not NOT EXISTS: each address is looked up. The planner, which has no statistics of a
+-- run that is being filled, would make a hash of the whole run for each batch.
 WITH added AS (
     INSERT INTO message (
         id, run_at, tenant_id, run_id, recipient_id, channel, address, domain, locale, timezone,
@@ -46,9 +48,9 @@ WITH added AS (
            coalesce(s.not_before, statement_timestamp()), '', '', '', '', 0,
            statement_timestamp(), statement_timestamp()
       FROM ignition_stage s
-     WHERE NOT EXISTS (SELECT 1 FROM message m
-                        WHERE m.run_id = %(run_id)s AND m.channel = s.channel
-                          AND m.address = s.address AND m.run_at = %(run_at)s)
+     WHERE (SELECT m.id FROM message m
+             WHERE m.run_id = %(run_id)s AND m.channel = s.channel
+               AND m.address = s.address AND m.run_at = %(run_at)s) IS NULL
      ORDER BY s.place
      LIMIT %(room)s
     ON CONFLICT DO NOTHING

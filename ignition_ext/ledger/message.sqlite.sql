@@ -21,10 +21,11 @@ SELECT state, deadline IS NOT NULL AND deadline <= strftime('%Y-%m-%d %H:%M:%f00
  WHERE id = :run_id;
 
 -- name: find_known
+-- CROSS JOIN: the addresses are looked up; the planner would read the whole run for each batch.
 SELECT m.channel, m.address
   FROM json_each(:addresses) a
-  JOIN message m ON m.run_id = :run_id AND m.channel = :channel AND m.address = a.value
-                AND m.run_at = :run_at;
+ CROSS JOIN message m ON m.run_id = :run_id AND m.channel = :channel AND m.address = a.value
+                      AND m.run_at = :run_at;
 
 -- name: add_message
 INSERT INTO message (

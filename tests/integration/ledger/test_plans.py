@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from ignition_ext.database import Database
+from ignition_ext.ledger.postgres import PostgresWork
 from ignition_ext.ledger.sqlite import stored
 from ignition_ext.ledger.statements import load_statements
 from ignition_ext.values import Channel, MessageState
@@ -59,7 +61,10 @@ def parameters(run: Any) -> dict[str, Any]:
         "keys": [f"+4917{number:08}" for number in range(100)],
         "channel": "sms",
         "address": "+49170000",
+        "addresses": [f"+4917{number:08}" for number in range(100)],
         "states": [],
+        "tenant_id": 1,
+        "room": None,
     }
 
 
@@ -91,6 +96,21 @@ async def test_hot_statements_use_their_indexes(seeded: tuple[Any, Any]) -> None
             for table in ("message", "message_part"):
                 assert f"Seq Scan on {table} " not in plan, plan
                 assert f"SCAN {table}" not in plan, plan
+
+
+async def test_a_snapshot_looks_its_addresses_up(seeded: tuple[Any, Any]) -> None:
+    """A batch never reads the run that it is added to: a snapshot's time grows with its size."""
+    scene, run = seeded
+    async with _driver(scene.database) as connection:
+        if scene.database.dialect == "sqlite":
+            plan = await sqlite_plan(connection, "find_known", run)
+            assert "(run_id=? AND channel=? AND address=?" in plan
+            return
+        work = PostgresWork(connection)
+        await work.fetch("create_stage")
+        plan = await postgres_plan(connection, "add_staged", run)
+    lookup = r"Index Cond: \(\(run_id = .* AND \(\(channel\)::text = s.channel\) AND \(\(address"
+    assert re.search(lookup, plan), plan
 
 
 async def sqlite_plan(connection: Any, name: str, run: Any) -> str:
