@@ -132,9 +132,12 @@ class SmtpDelivery:
         connection = _Connection()
         try:
             while (envelope := await self._feed.take()) is not None:
-                if self._closing.is_set():
-                    break
-                await self._with_probe(connection, envelope)
+                try:
+                    if self._closing.is_set():
+                        break
+                    await self._with_probe(connection, envelope)
+                finally:
+                    self._feed.finish()
         except Exception as error:
             self._fail(error)
         finally:

@@ -19,21 +19,33 @@ class Feed:
         self._ready: deque[EmailEnvelope] = deque()
         self._ahead = ahead
         self._changed = asyncio.Event()
-        self._ended = False
+        self._ended = self._closed = False
+        self._held = 0
         self.error: Exception | None = None
         self.pump = asyncio.create_task(self._read(source))
 
     async def take(self) -> EmailEnvelope | None:
-        """The next envelope; None when there will be none."""
+        """The next envelope, to be followed by ``finish``; None when there will be none.
+
+        As long as another connection holds one there may be: it may give it back.
+        """
         while not self._ready:
-            if self._ended:
+            if self._closed or (self._ended and not self._held):
                 return None
             await self._change()
+        self._held += 1
         self._changed.set()
         return self._ready.popleft()
 
+    def finish(self) -> None:
+        """A connection is done with the envelope that it took."""
+        self._held -= 1
+        self._changed.set()
+
     def give_back(self, envelope: EmailEnvelope) -> None:
         """Return an envelope that was taken and not intended."""
+        if self._closed:
+            return
         self._ready.appendleft(envelope)
         self._changed.set()
 
@@ -49,7 +61,7 @@ class Feed:
     def close(self) -> None:
         """Stop reading and forget what was read ahead; who waits gets None."""
         self._ready.clear()
-        self._ended = True
+        self._ended = self._closed = True
         self.pump.cancel()
         self._changed.set()
 
