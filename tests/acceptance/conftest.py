@@ -41,6 +41,13 @@ class Finished:
 Command = Callable[..., Finished]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share the Prefect server run in one process, or each process would start one."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "prefect_server" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("prefect"))
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A Prefect server on SQLite with Ignition's block types and work pools."""
