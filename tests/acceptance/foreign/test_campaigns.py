@@ -12,6 +12,7 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
@@ -269,3 +270,49 @@ def test_5_000_texts_are_read_by_node_smpp_as_written(
     _require_few_task_runs(site, ran, wait)
     _require_second_attempt(site, ran, wait)
     _require_texts(smsc, ran)
+
+
+# --- both, on one database with Prefect
+
+
+def _queries(kind: str = "") -> list[str]:
+    """The documentation's queries of one kind."""
+    text = (ROOT / "docs" / "analysts.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```sql{kind and ' ' + kind}\n(.+?)^```", text, re.M | re.S)
+
+
+def _ask_as_analyst(site: Any, queries: list[str]) -> dict[str, int]:
+    """Rows of each query, asked with the rights of the documented role alone."""
+    script = site.ignition("db", "analyst-role")
+    [grant] = _queries("prefect-role")
+    with psycopg.connect(site.database_url) as connection:  # rolled back: roles are the server's
+        for statement in (script, grant, "SET LOCAL ROLE ignition_analyst"):
+            connection.execute(statement.encode())
+        found = {query: len(connection.execute(query.encode()).fetchall()) for query in queries}
+        connection.rollback()
+    return found
+
+
+def test_both_campaigns_run_with_prefect_on_the_same_postgresql(
+    postgres_site: Any, sink: SmtpSink, smsc: NodeSmsc, wait: Callable[..., Any]
+) -> None:
+    """The same as on SQLite, and every query in the analysts' docs gives rows."""
+    emails = _send_newsletter(postgres_site, sink)
+    texts = _send_texts(postgres_site, smsc)
+
+    _require_mail(postgres_site, sink, emails)
+    _require_few_task_runs(postgres_site, emails, wait)
+    _require_texts(smsc, texts)
+    _require_few_task_runs(postgres_site, texts, wait)
+
+    # One query is about runs that crashed after their last message: make this one of them.
+    crashed = {"type": "CRASHED", "name": "Crashed"}
+    postgres_site.ask(f"/flow_runs/{texts.flow_run_id}/set_state", state=crashed, force=True)
+    message = postgres_site.messages(texts.flow_run_id)[0]["message_id"]
+    queries = [
+        re.sub(r"(?<=message_id = ')[^']+", message, query)
+        for query in _queries() + _queries("prefect")
+    ]
+    found = _ask_as_analyst(postgres_site, queries)
+    assert len(found) == len(queries) > 9
+    assert [query for query, rows in found.items() if not rows] == []
