@@ -64,9 +64,9 @@ class SqlLedger(Ledger):
         async for batch in batches:
             new, goes_on = await self._add(run, batch)
             added += new
-            known += len(batch) - new
             if not goes_on:
                 break
+            known += len(batch) - new
         return SnapshotResult(added=added, known=known)
 
     async def _has_snapshot(self, run: RunRef) -> bool:
@@ -99,14 +99,23 @@ class SqlLedger(Ledger):
             )
 
     async def claim(self, run: RunRef, *, limit: int, lease: timedelta) -> Lease:
+        # Where nothing but suppressed ones came, others have their turn between the transactions.
+        while (claimed := await self._claim_once(run, limit, lease)) is None:
+            pass
+        return claimed
+
+    async def _claim_once(self, run: RunRef, limit: int, lease: timedelta) -> Lease | None:
         lease_id = LeaseId(uuid4())
         async with self.begin() as work:
             row = _found(await work.run("share_run", run.id), run)
             await _recover(work, run)
             messages: list[ClaimedMessage] = []
+            has_more = False
             if row.state is RunState.OPEN and not row.is_overdue:
-                messages = await _claim(work, run, lease_id, lease, limit)
+                messages, has_more = await _claim(work, run, lease_id, lease, limit)
             next_at, lapses_at = await work.next_times(run, lease_id)
+        if has_more:
+            return None
         if row.is_overdue:
             await self.cancel_open(run, MessageState.EXPIRED)
             next_at = None
@@ -257,15 +266,24 @@ class SqlLedger(Ledger):
 
 async def _claim(
     work: Work, run: RunRef, lease_id: LeaseId, duration: timedelta, limit: int
-) -> list[ClaimedMessage]:
-    """Claim until the batch is full or nothing is due: suppressed ones leave room for others."""
+) -> tuple[list[ClaimedMessage], bool]:
+    """Claim until the batch is full or nothing is due: suppressed ones leave room for others.
+
+    Returns:
+        The messages, and whether there are none only because so many were suppressed that the
+        transaction should end first.
+    """
     messages: list[ClaimedMessage] = []
+    seen = 0
     while (wanted := limit - len(messages)) > 0:
         claimed, due = await work.claim_due(run, lease_id, duration, wanted)
         messages += claimed
+        seen += due
         if due < wanted:
             break
-    return messages
+        if seen >= max(limit, CHUNK):
+            return messages, not messages
+    return messages, False
 
 
 async def _recover(work: Work, run: RunRef) -> list[Change]:

@@ -39,7 +39,10 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotResult:
-    """``added`` rows are new; ``known`` stood in the run already (same channel and address)."""
+    """``added`` rows are new; ``known`` stood in the run already (same channel and address).
+
+    The batch with which a run became full counts its new rows alone: the rest was not looked at.
+    """
 
     added: int
     known: int

@@ -8,11 +8,13 @@ being stored, those that arrive are gathered and stored by the next one together
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ignition_ext.channels.transport import Journal
+from ignition_ext.errors import DatabaseError
 from ignition_ext.ledger.contract import Ledger, RetryPolicy
 from ignition_ext.values import (
     Delivery,
@@ -29,6 +31,10 @@ MAX_GROUP = 2000
 MAX_WAITING = 10_000
 """Messages that may wait for the database; above it callers are held back, so that a database
 that is slower than the servers slows the sending down instead of filling the memory."""
+PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between the tries to store results while the database is away: what a server said is
+known here alone. Longer than a failover's usual gap, shorter than a lease."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -136,9 +142,7 @@ class LedgerJournal(Journal):
             return
         deliveries = [delivery for request in requests for delivery in request.deliveries]
         try:
-            states = await self._ledger.settle(
-                self._run, self._lease, deliveries, self._retry, bind=self._bind
-            )
+            states = await self._settle(deliveries)
         except BaseException as error:
             _fail(requests, error)
             if not isinstance(error, Exception):
@@ -148,6 +152,22 @@ class LedgerJournal(Journal):
         for request in requests:
             if not request.done.done():
                 request.done.set_result(frozenset(request.ids))
+
+    async def _settle(self, deliveries: Sequence[Delivery]) -> Mapping[MessageId, MessageState]:
+        """Settle, again where the database failed: settling twice is harmless, intending is not."""
+        for pause in PAUSES:
+            try:
+                return await self._ledger.settle(
+                    self._run, self._lease, deliveries, self._retry, bind=self._bind
+                )
+            except DatabaseError as error:
+                _log.warning(
+                    "%d results are stored again in %s s: %s", len(deliveries), pause, error
+                )
+                await asyncio.sleep(pause)
+        return await self._ledger.settle(
+            self._run, self._lease, deliveries, self._retry, bind=self._bind
+        )
 
     async def _store_intents(self, requests: Sequence[_Request]) -> None:
         if not requests:
@@ -172,7 +192,8 @@ class LedgerJournal(Journal):
         deliveries = [
             Delivery(message_id=key, outcome=unsent) for request in requests for key in request.ids
         ]
-        await self._ledger.settle(self._run, self._lease, deliveries, self._retry, bind=self._bind)
+        if deliveries:
+            await self._settle(deliveries)
 
 
 def _fail(requests: Sequence[_Request], error: BaseException) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from sqlalchemy.exc import OperationalError
 
 from ignition_ext.errors import DatabaseError
 from ignition_ext.ledger.accounts import SqlLedger
@@ -129,19 +130,21 @@ class PostgresLedger(SqlLedger):
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[PostgresWork]:
         """A transaction: committed at the end, rolled back on any error."""
-        async with self._database.driver() as connection:
-            try:
-                yield PostgresWork(connection)
-                await connection.commit()
-            except BaseException as error:
-                if not connection.closed:
-                    await connection.rollback()
-                if isinstance(error, psycopg.OperationalError):
-                    raise DatabaseError(
-                        f"the database {self._database.url!r} failed: {error}",
-                        mend="Check that the server runs; what was not stored is tried again.",
-                    ) from error
-                raise
+        try:
+            async with self._database.driver() as connection:
+                try:
+                    yield PostgresWork(connection)
+                    await connection.commit()
+                except BaseException:
+                    if not connection.closed:
+                        await connection.rollback()
+                    raise
+        # The pool, which connects, wraps the driver's error.
+        except (psycopg.OperationalError, OperationalError) as error:
+            raise DatabaseError(
+                f"the database {self._database.url!r} failed: {getattr(error, 'orig', error)}",
+                mend="Check that the server runs; what was not stored is tried again.",
+            ) from error
 
     @asynccontextmanager
     async def look(self) -> AsyncIterator[PostgresWork]:

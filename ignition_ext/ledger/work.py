@@ -41,6 +41,9 @@ from ignition_ext.values import (
 )
 
 Row = tuple[Any, ...]
+LONGEST_DELAY = timedelta(days=366)
+"""A server may name any time. Past the year 9999 SQLite's clock says NULL, and the message would
+never fall due; PostgreSQL refuses the whole batch."""
 
 
 class Work(ABC):
@@ -233,10 +236,14 @@ def _columns(change: Change) -> dict[str, Any]:
         "seq": held.seq + len(change.steps),
         "attempts": change.attempts,
         "resends": change.resends,
-        "delay": None if change.delay is None else max(change.delay.total_seconds(), 0.0),
+        "delay": None if change.delay is None else _seconds(change.delay),
         "parts": change.parts,
         **(_NO_WORDS if outcome is None else _words(outcome)),
     }
+
+
+def _seconds(delay: timedelta) -> float:
+    return min(max(delay, timedelta(0)), LONGEST_DELAY).total_seconds()
 
 
 _NO_WORDS = MappingProxyType(

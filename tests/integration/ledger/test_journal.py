@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ignition_ext.errors import DatabaseError
 from ignition_ext.ledger import journal as journal_module
 from ignition_ext.ledger.journal import LedgerJournal
 from ignition_ext.values import Delivery, MessageId, MessageState, Outcome, OutcomeKind
@@ -26,6 +27,7 @@ class Watched:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.errors: list[Exception] = []
 
     async def intend(self, run: Any, lease: Any, ids: Sequence[MessageId]) -> Any:
         await self._pass("intend", len(ids))
@@ -41,6 +43,8 @@ class Watched:
         await self.gate.wait()
         if self.error:
             raise self.error
+        if self.errors:
+            raise self.errors.pop()
 
 
 def done(message: MessageId, outcome: Outcome = ACCEPTED) -> Delivery:
@@ -92,6 +96,26 @@ async def test_a_failure_reaches_every_waiting_caller(open_journal: Any) -> None
     assert [str(result) for result in results] == ["disk full"] * 5
     watched.error = None
     assert await journal.intend(ids[:2]) == set(ids[:2])
+
+
+async def test_results_are_stored_when_the_database_is_back(
+    scene: Any, open_journal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that only this process knows survives a failover; an intent is not repeated."""
+    journal, watched, ids, run = open_journal
+    monkeypatch.setattr(journal_module, "PAUSES", (0, 0, 0))
+    await journal.intend(ids[:1])
+    watched.errors = [DatabaseError("away", mend="wait")] * 2
+
+    await journal.settle([done(ids[0])])
+
+    assert (await scene.ledger.counts(run))[MessageState.SENT] == 1
+    watched.errors = [DatabaseError("away", mend="wait")]
+    with pytest.raises(DatabaseError):
+        await journal.intend(ids[1:2])
+    watched.errors = [DatabaseError("away", mend="wait")] * 4
+    with pytest.raises(DatabaseError):
+        await journal.settle([done(ids[1])])
 
 
 async def test_a_cancelled_intent_is_not_left_on_the_wire(scene: Any, open_journal: Any) -> None:

@@ -36,10 +36,12 @@ from ignition_ext.values import (
     RunState,
 )
 
-PHONES = [f"+49170000000{number}" for number in range(4)]
+PHONES = [f"+49170000000{number}" for number in range(6)]
 BIND = "127.0.0.1:2775/acme"
 SENDERS = st.integers(0, 2)
-KINDS = st.lists(st.sampled_from(OutcomeKind), min_size=1, max_size=len(PHONES))
+KINDS = st.lists(st.sampled_from(OutcomeKind), min_size=1, max_size=3)
+COUNTS = st.integers(1, 2)
+"""Few at a time: who takes all leaves nothing for the rules that come after."""
 RARELY = st.integers(0, 9)
 """Zero means yes: after a stop nothing happens any more, so few examples may have one."""
 THOROUGH = settings.get_current_profile_name() == "ci"
@@ -62,8 +64,13 @@ class LedgerMachine(RuleBasedStateMachine):
     scene: Any
     runner: asyncio.Runner
 
-    @initialize(guarantee=st.sampled_from(Guarantee), limit=st.sampled_from([None, None, 3]))
-    def open(self, guarantee: Guarantee, limit: int | None) -> None:
+    @initialize(
+        guarantee=st.sampled_from(Guarantee),
+        limit=st.sampled_from([None, None, 4]),
+        first=st.lists(st.sampled_from(OutcomeKind), min_size=2, max_size=2),
+    )
+    def open(self, guarantee: Guarantee, limit: int | None, first: list[OutcomeKind]) -> None:
+        """Every example begins in the middle: two are settled, a third is on the wire."""
         self.guarantee = guarantee
         self.expected = min(limit or len(PHONES), len(PHONES))
         self.state = RunState.OPEN
@@ -77,6 +84,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.run_ref = self.wait(
             self.scene.run(*PHONES, channel=Channel.SMS, guarantee=guarantee, max_messages=limit)
         )
+        self.send(0, 3)
+        self.report(self.senders[0], first)
 
     def wait(self, awaitable: Any) -> Any:
         return self.runner.run(awaitable)
@@ -165,31 +174,55 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         return deliveries
 
-    @rule(number=SENDERS)
-    def send(self, number: int) -> None:
+    @rule(number=SENDERS, count=COUNTS)
+    def send(self, number: int, count: int) -> None:
         """The way that most examples must go, so that what comes after it is reached."""
         self.operate(RunState.OPEN)
-        self.claim(number, len(PHONES))
-        self.intend(number, len(PHONES))
+        self.claim(number, count)
+        self.intend(number, count)
 
-    @rule(number=SENDERS, kind=st.sampled_from(OutcomeKind))
-    def send_and_settle(self, number: int, kind: OutcomeKind) -> None:
-        self.send(number)
-        self.report(self.senders[number], [kind] * len(PHONES))
+    @rule(number=SENDERS, kinds=KINDS)
+    def send_and_settle(self, number: int, kinds: list[OutcomeKind]) -> None:
+        self.send(number, len(kinds))
+        self.report(self.senders[number], kinds)
 
-    @rule(number=SENDERS, times=st.integers(1, MAX_RESENDS + 1))
-    def die_on_the_wire(self, number: int, times: int) -> None:
+    @rule(number=SENDERS, count=COUNTS, times=st.integers(1, MAX_RESENDS + 1))
+    def die_on_the_wire(self, number: int, count: int, times: int) -> None:
         for _ in range(times):
-            self.send(number)
+            self.send(number, count)
             self.late.append(self.senders.pop(number))
             self.lapse(recover=True)
+
+    @rule(number=SENDERS, first=st.sampled_from(OutcomeKind), kinds=KINDS)
+    def die_and_tell_late(self, number: int, first: OutcomeKind, kinds: list[OutcomeKind]) -> None:
+        """A lapse, perhaps a second sender on its way, and then the word of the first, twice."""
+        self.die_on_the_wire(number, 1, 1)
+        self.claim(number, 1)
+        self.report(self.late[-1], [first])
+        self.store(self.late[-1], self.late[-1].sent, kinds)
+
+    @rule(number=SENDERS, state=st.sampled_from([RunState.PAUSED, RunState.OPEN]))
+    def steer_between_claim_and_intent(self, number: int, state: RunState) -> None:
+        self.operate(RunState.OPEN)
+        self.claim(number, 1)
+        self.operate(state)
+        self.intend(number, 1)
+        self.claim((number + 1) % 3, 1)
+
+    @rule(number=SENDERS)
+    def intend_after_the_lapse(self, number: int) -> None:
+        self.operate(RunState.OPEN)
+        self.claim(number, 1)
+        self.lapse(recover=False)
+        self.intend(number, 1)
 
     @rule(number=SENDERS, other=SENDERS)
     def claim_what_another_holds(self, number: int, other: int) -> None:
         """Two claims without a word between them: the second gets what the first left."""
         self.operate(RunState.OPEN)
         self.claim(number, 2)
-        self.claim(other, len(PHONES))
+        self.claim(other, 2)
+        self.intend_what_another_holds(other, number)
 
     @rule(number=SENDERS)
     def crash(self, number: int) -> None:
@@ -333,7 +366,7 @@ def test_the_books_are_right_whatever_happens(
             run_state_machine_as_test(
                 LedgerMachine,
                 settings=settings(
-                    max_examples=200 if THOROUGH else 25,
+                    max_examples=200 if THOROUGH else 40,
                     stateful_step_count=50 if THOROUGH else 20,
                     deadline=None,
                     database=None,

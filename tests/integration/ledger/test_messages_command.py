@@ -21,6 +21,10 @@ EVIL = '=HYPERLINK("x")\r\n"ü"'
 PHONES = ["+4917012345678", "+4917012345679"]
 
 
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""What the command does before or after the ledger answers: each call starts a process."""
+
+
 @pytest.fixture
 async def ask(scene: Any, database_url: str) -> Any:
     """A run with a failed and a pending SMS, and the command on its database."""
@@ -32,12 +36,14 @@ async def ask(scene: Any, database_url: str) -> Any:
     await scene.settle(run, lease, ids[PHONES[0]], refused)
     await scene.snapshot(run, PHONES[1], channel=Channel.SMS)
 
-    def call(*arguments: str, run_name: str = str(run.id)) -> subprocess.CompletedProcess[bytes]:
+    def call(
+        *arguments: str, run_name: str = str(run.id), before: str = ""
+    ) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
             [
                 sys.executable,
                 "-c",
-                "from ignition_ext.cli import main; main()",
+                f"{before}\nfrom ignition_ext.cli import main; main()",
                 "messages",
                 "list",
                 "--run",
@@ -76,6 +82,7 @@ def test_every_format_tells_the_same(ask: Any, tmp_path: Path) -> None:
     assert str(table["updated_at"].to_pylist()[0].tzinfo) == "UTC"
 
 
+@on_sqlite
 def test_states_choose_the_messages(ask: Any) -> None:
     """One or more; a campaign's name means its latest run."""
     failed = json.loads(ask("--json", "--state", "failed", run_name="acme/welcome").stdout)
@@ -90,6 +97,7 @@ def test_states_choose_the_messages(ask: Any) -> None:
     assert PHONES[1] not in table
 
 
+@on_sqlite
 def test_what_cannot_be_is_said(ask: Any, tmp_path: Path) -> None:
     """An unknown run, a table into a file, a folder that is not there: exit 1 with a mend."""
     missing = str(tmp_path / "none" / "x.csv")
@@ -103,6 +111,20 @@ def test_what_cannot_be_is_said(ask: Any, tmp_path: Path) -> None:
         assert b"Error: " in done.stderr
         assert b"Mend: " in done.stderr
     assert ask("--state", "lost").returncode == 2
+
+
+@on_sqlite
+def test_parquet_says_what_it_needs(ask: Any, tmp_path: Path) -> None:
+    """Without pyarrow: exit 1, the package to install, and no file left behind."""
+    target = tmp_path / "messages.parquet"
+    blocked = "import sys; sys.modules['pyarrow'] = None"
+
+    done = ask("--format", "parquet", "--output", str(target), before=blocked)
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"Error: writing Parquet needs pyarrow" in done.stderr
+    assert b"prefect-ignition[parquet]" in done.stderr
+    assert list(tmp_path.glob("messages*")) == []
 
 
 @pytest.mark.parametrize(

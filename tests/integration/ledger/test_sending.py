@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from ignition_ext.errors import NotFoundError
+from ignition_ext.ledger import accounts
 from ignition_ext.ledger.contract import NewMessage
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.ledger.runs import set_run_state
@@ -156,6 +158,36 @@ async def test_a_deferred_message_waits_by_the_databases_clock(
     assert empty.messages == []
     assert abs(empty.next_at - datetime.now(UTC) - MINUTE) < MINUTE / 2
     assert await scene.ledger.failures(run) == {"system": 1}
+
+
+async def test_an_absurd_wait_is_cut(scene: Any, deferred: Outcome) -> None:
+    """A server may name any time: the message still falls due some day, and its batch is stored."""
+    run = await scene.run(ADA)
+    lease, ids = await scene.sending(run)
+
+    state = await scene.settle(run, lease, ids[ADA], replace(deferred, retry_after=timedelta.max))
+
+    assert state is MessageState.DEFERRED
+    again = await scene.ledger.claim(run, limit=1, lease=timedelta(minutes=1))
+    assert again.messages == []
+    assert timedelta(days=1) < again.next_at - datetime.now(UTC) < timedelta(days=400)
+
+
+async def test_many_suppressed_ones_are_passed_in_short_transactions(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many stand in front, the claim finds who may be written to."""
+    monkeypatch.setattr(accounts, "CHUNK", 2)
+    addresses = [f"u{number}@example.com" for number in range(9)]
+    run = await scene.run(*addresses)
+    for address in addresses[:8]:
+        await scene.suppress(address)
+
+    _, ids = await scene.claim(run, limit=1)
+
+    assert list(ids) == addresses[8:]
+    assert (await scene.ledger.counts(run))[MessageState.SUPPRESSED] == 8
+    assert (await scene.claim(run, limit=1))[1] == {}
 
 
 async def test_attempts_used_up_fail_with_the_last_words(scene: Any, deferred: Outcome) -> None:
