@@ -316,3 +316,57 @@ def test_both_campaigns_run_with_prefect_on_the_same_postgresql(
     found = _ask_as_analyst(postgres_site, queries)
     assert len(found) == len(queries) > 9
     assert [query for query, rows in found.items() if not rows] == []
+
+
+# --- killed halfway
+
+SOME, SLOW_CONNECTIONS = 200, 10
+LEASE_SECONDS = 5
+
+
+def test_a_run_killed_halfway_sends_the_rest_when_retried(
+    site: Any, slow_sink: SmtpSink, wait: Callable[..., Any], kill_flow_run: Callable[[str], int]
+) -> None:
+    """The sender dies with mails on the wire: what is certain comes once, nothing twice."""
+    tenant = site.tenant()
+    worker = site.worker("email")
+    folder = site.folder / tenant
+    (folder / "hello").mkdir(parents=True)
+    (folder / "hello" / "subject.txt").write_text("Hello {{ first_name }}")
+    (folder / "hello" / "body.txt").write_text("{{ account_id }}")
+    write_audience(folder / "people.csv", SOME)
+    site.ignition("template", "push", folder / "hello", "--tenant", tenant, "--publish")
+    block = SmtpServer(
+        host="127.0.0.1", port=slow_sink.port, security="none", connections=SLOW_CONNECTIONS
+    )
+    campaign = site.apply(
+        {
+            "name": "hello",
+            "tenant": tenant,
+            "channel": "email",
+            "audience": {"csv": "people.csv"},
+            "template": "hello",
+            "block": site.save(block, f"{tenant}-mail"),
+            "from": "Acme <news@acme.example>",
+        }
+    )
+    flow_run_id = site.start(campaign, {"IGNITION_LEASE_SECONDS": str(LEASE_SECONDS)})
+    wait(lambda: slow_sink.count() >= SOME // 3)
+    assert kill_flow_run(flow_run_id)
+    assert site.ended(flow_run_id)["state_name"] == "Crashed"
+    # Prefect 3.8.8 reports a crash twice, the second time when the hook has run, and would take
+    # that for the next attempt's. The worker's advice follows its report.
+    wait(lambda: "flow_runs.worker - Check whether" in worker.log.read_text(), 120)
+    before = slow_sink.count()
+    again = site.retry(flow_run_id)
+
+    assert before < SOME - 2 * SLOW_CONNECTIONS, "it was killed too late to show anything"
+    assert (again["state_name"], again["run_count"]) == ("Completed", 2)
+    arrived = Counter(one.recipient for one in slow_sink.taken())
+    states = {row["address"]: row["state"] for row in site.messages(flow_run_id)}
+    assert max(arrived.values()) == 1
+    assert set(states) == {f"person{number}@example.com" for number in range(SOME)}
+    assert set(states.values()) <= {"sent", "uncertain"}
+    uncertain = {address for address, state in states.items() if state == "uncertain"}
+    assert len(uncertain) <= 2 * SLOW_CONNECTIONS
+    assert set(states) - uncertain <= set(arrived) <= set(states)
