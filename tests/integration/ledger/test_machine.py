@@ -46,6 +46,8 @@ RARELY = st.integers(0, 9)
 """Zero means yes: after a stop nothing happens any more, so few examples may have one."""
 THOROUGH = settings.get_current_profile_name() == "ci"
 FINAL = {"sent", "delivered", "failed", "suppressed", "cancelled", "expired"}
+TOLD = st.sampled_from([None, MessageState.DELIVERED, MessageState.FAILED])
+STOPS = [MessageState.CANCELLED, MessageState.EXPIRED]
 ENDS = {"delivered", "suppressed", "cancelled", "expired"}
 
 
@@ -68,9 +70,17 @@ class LedgerMachine(RuleBasedStateMachine):
         guarantee=st.sampled_from(Guarantee),
         limit=st.sampled_from([None, None, 4]),
         first=st.lists(st.sampled_from(OutcomeKind), min_size=2, max_size=2),
+        end=st.sampled_from([None, *STOPS]),
     )
-    def open(self, guarantee: Guarantee, limit: int | None, first: list[OutcomeKind]) -> None:
+    def open(
+        self,
+        guarantee: Guarantee,
+        limit: int | None,
+        first: list[OutcomeKind],
+        end: MessageState | None,
+    ) -> None:
         """Every example begins in the middle: two are settled, a third is on the wire."""
+        self.end = end
         self.guarantee = guarantee
         self.expected = min(limit or len(PHONES), len(PHONES))
         self.state = RunState.OPEN
@@ -145,14 +155,12 @@ class LedgerMachine(RuleBasedStateMachine):
         if len(self.late) >= back:
             self.report(self.late[-back], kinds)
 
-    @rule(back=st.integers(1, 3), kinds=KINDS)
-    def settle_again(self, back: int, kinds: list[OutcomeKind]) -> None:
-        """The same messages a second time, perhaps with other words than the first."""
-        everyone = [*self.late, *self.senders.values()]
-        if len(everyone) >= back:
-            sender = everyone[-back]
+    @rule(kind=st.sampled_from([OutcomeKind.ACCEPTED, *OutcomeKind]))
+    def settle_again(self, kind: OutcomeKind) -> None:
+        """All that was told is told a second time, perhaps with other words than the first."""
+        for sender in [*self.late, *self.senders.values()]:
             told = [message for message in sender.sent if message not in sender.wire]
-            self.store(sender, told, kinds)
+            self.store(sender, told, [kind] * len(told))
 
     def report(self, sender: Sender, kinds: list[OutcomeKind]) -> None:
         done, sender.wire = sender.wire[: len(kinds)], sender.wire[len(kinds) :]
@@ -167,11 +175,14 @@ class LedgerMachine(RuleBasedStateMachine):
         deliveries = [
             delivery(message, kind) for message, kind in zip(messages, kinds, strict=False)
         ]
-        self.wait(
+        states = self.wait(
             self.scene.ledger.settle(
                 self.run_ref, sender.lease, deliveries, self.scene.retry, bind=BIND
             )
         )
+        for report in deliveries:
+            if report.outcome.kind is OutcomeKind.ACCEPTED:
+                assert states[report.message_id] in FINAL, "what arrived may be sent again"
         return deliveries
 
     @rule(number=SENDERS, count=COUNTS)
@@ -247,10 +258,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def steer(self, state: RunState) -> None:
         self.operate(state)
 
-    @rule(end=st.sampled_from([MessageState.CANCELLED, MessageState.EXPIRED]), luck=RARELY)
-    def stop(self, end: MessageState, luck: int) -> None:
-        if luck:
-            return
+    @rule(end=st.sampled_from(STOPS), luck=RARELY)
+    def stop_early(self, end: MessageState, luck: int) -> None:
+        if not luck:
+            self.stop(end)
+
+    def stop(self, end: MessageState) -> None:
         if end is MessageState.CANCELLED:
             self.operate(RunState.CANCELLED)
         self.wait(self.scene.ledger.cancel_open(self.run_ref, end))
@@ -271,27 +284,28 @@ class LedgerMachine(RuleBasedStateMachine):
             self.wait(self.scene.suppress(phone, Channel.SMS))
             self.suppressed.add(phone)
 
-    @rule(
-        phone=st.sampled_from(PHONES),
-        told=st.sampled_from([None, MessageState.DELIVERED, MessageState.FAILED]),
-    )
-    def receive(self, phone: str, told: MessageState | None) -> None:
+    @rule(place=st.integers(0, len(PHONES) - 1), told=st.lists(TOLD, min_size=1, max_size=3))
+    def receive(self, place: int, told: list[MessageState | None]) -> None:
+        """Receipts for one message, one after the other: the first final one decides."""
         rows = self.wait(self.scene.rows(self.run_ref))
-        if phone not in rows:
-            return
-        receipt = SmsReceipt(
-            bind=BIND,
-            provider_id=provider_id(rows[phone]["message_id"]),
-            state=told,
-            status="",
-            code="",
-            destination=phone,
-            raw="",
-        )
-        self.wait(self.scene.ledger.receive([receipt]))
-        if rows[phone]["state"] == "sent" and told is not None:
+        before = {phone: row["state"] for phone, row in rows.items()}
+        phones = [phone for phone in rows if before[phone] == "sent"] or list(rows)
+        phone = phones[place % len(phones)]
+        for state in told:
+            receipt = SmsReceipt(
+                bind=BIND,
+                provider_id=provider_id(rows[phone]["message_id"]),
+                state=state,
+                status="",
+                code="",
+                destination=phone,
+                raw="",
+            )
+            self.wait(self.scene.ledger.receive([receipt]))
+        final = next((state for state in told if state is not None), "sent")
+        if before[phone] == "sent":
             now = self.wait(self.scene.states(self.run_ref))[phone]
-            assert now == told, "a receipt is lost"
+            assert now == final, "a receipt is lost, or taken back"
 
     @invariant()
     def books_are_right(self) -> None:
@@ -326,9 +340,14 @@ class LedgerMachine(RuleBasedStateMachine):
         return {(row[0], row[1]) for row in rows}
 
     def teardown(self) -> None:
-        """Whatever happened, a sender that lives gets the run done: nothing is lost."""
+        """Whatever happened, a sender that lives gets the run done, or a stop does: nothing is
+        lost, and what old senders say then takes nothing back."""
         if not hasattr(self, "run_ref"):
             return
+        self.send(0, 2)
+        self.report(self.senders[0], [OutcomeKind.UNSENT, OutcomeKind.DEFERRED])
+        if self.end is not None:
+            self.stop(self.end)
         self.lapse(recover=False)
         self.operate(RunState.OPEN)
         for _ in PHONES:
@@ -337,6 +356,8 @@ class LedgerMachine(RuleBasedStateMachine):
             self.report(self.senders[0], [OutcomeKind.ACCEPTED] * len(PHONES))
         if self.state is RunState.CANCELLED:
             self.wait(self.scene.ledger.cancel_open(self.run_ref, MessageState.CANCELLED))
+        self.books_are_right()
+        self.settle_again(OutcomeKind.ACCEPTED)
         self.books_are_right()
         left = set(self.wait(self.scene.states(self.run_ref)).values())
         assert left <= FINAL | {"uncertain"}, "a message is lost"
