@@ -118,6 +118,10 @@ def first_text(record: Path) -> str:
     if not submits:
         return "none"
     first = submits[0]
-    return (
-        f"{first['source']} → +{first['destination']} ({first['parts']} segments)\n{first['text']}"
-    )
+    whole = {
+        one["part"]: one["text"]
+        for one in submits
+        if (one["destination"], one["reference"]) == (first["destination"], first["reference"])
+    }
+    text = "".join(whole[part] for part in sorted(whole))
+    return f"{first['source']} → +{first['destination']} ({first['parts']} segments)\n{text}"
