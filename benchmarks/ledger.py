@@ -16,7 +16,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -91,8 +91,8 @@ class Bench:
 
     def __init__(self, ledger: Ledger, run: RunRef, *, batch: int, has_parts: bool) -> None:
         self._ledger, self._run, self._batch, self._has_parts = ledger, run, batch, has_parts
-        self.seconds: Counter[str] = Counter()
-        self.cpu: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.cpu: defaultdict[str, float] = defaultdict(float)
 
     def _note(self, step: str, wall: float, cpu: float) -> None:
         self.seconds[step] += time.perf_counter() - wall

@@ -20,7 +20,8 @@ any other                    --          --                          --         
    that waits to be sent again and was accepted all the same is thus not sent a second time.
 .. [3] nothing was written to the wire: it is held for a time, which is no deferral.
 .. [4] proved not accepted. Under at-most-once it may not become pending; ``failed`` says the
-   truth and can be redriven. Under at-least-once it becomes pending.
+   truth and can be redriven. Under at-least-once it becomes pending, or stays uncertain after
+   ``MAX_RESENDS``: this copy is proved unsent, those before it are not.
 
 UNCERTAIN counts only from the own lease: uncertain, and then pending under at-least-once.
 Results for messages that are over change nothing, so settling twice is harmless. Only results
@@ -94,6 +95,8 @@ def _postponed(
     held: Held, outcome: Outcome, retry: RetryPolicy, *, own: bool, parts: int
 ) -> Change | None:
     if held.state is _S.UNCERTAIN:
+        if held.again and held.resends >= MAX_RESENDS:
+            return None
         state = _S.PENDING if held.again else _S.FAILED
     elif own and held.state is _S.CLAIMED:
         state = _S.PENDING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import uuid4
@@ -83,6 +84,21 @@ def test_every_result_keeps_to_the_table(held: Held, delivery: Delivery, own: bo
     kinds = {part.outcome.kind for part in delivery.parts}
     if OutcomeKind.ACCEPTED in kinds and OutcomeKind.UNCERTAIN in kinds:
         assert change.state not in (S.PENDING, S.DEFERRED)
+
+
+@given(held=held_rows, kind=st.sampled_from(OutcomeKind), state=st.sampled_from(sorted(ALIVE)))
+def test_copies_sent_in_ignorance_are_bounded(
+    held: Held, kind: OutcomeKind, state: MessageState
+) -> None:
+    """Neither a lapse nor any result, late ones too, sends more of them than the limit."""
+    used_up = replace(held, state=state, again=True, resends=rules.MAX_RESENDS)
+    delivery = Delivery(message_id=MessageId(held.id), outcome=Outcome(kind=kind))
+
+    changes = [rules.settled(used_up, delivery, POLICY, own=own) for own in (True, False)]
+    if state in (S.CLAIMED, S.SENDING):
+        changes.append(rules.lapsed(used_up))
+
+    assert all(change.resends <= rules.MAX_RESENDS for change in changes if change)
 
 
 @given(held=held_rows, delivery=deliveries())
