@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import BlockDocument
+from pydantic import Secret as PydanticSecret
 from pydantic import SecretStr
 
 from ignition_ext.errors import ConfigurationError, NotFoundError
@@ -52,7 +53,7 @@ async def _url(slug: str) -> str:
     block = await Block.aload(slug)
     for field in URL_FIELDS:
         value = getattr(block, field, None)
-        if isinstance(value, SecretStr):
+        if isinstance(value, SecretStr | PydanticSecret):  # the latter is Prefect's own Secret
             value = value.get_secret_value()
         if value is not None and "://" in str(value):
             return str(value)
