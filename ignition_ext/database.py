@@ -38,7 +38,7 @@ def async_url(url: str) -> URL:
     mend = "Set IGNITION_DATABASE_URL to sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DB."
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # a port that is no number is a ValueError
         raise ConfigurationError("the database URL cannot be read.", mend=mend) from error
     match parsed.get_backend_name():
         case "sqlite":
@@ -61,7 +61,7 @@ class Database:
         )
         if self.dialect == "sqlite":
             assert self.url.database is not None
-            _make_folder(Path(self.url.database).parent)
+            _require_file(Path(self.url.database))
             self.engine: AsyncEngine = create_async_engine(self.url, pool_size=pool_size)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
@@ -114,7 +114,14 @@ class Database:
         await self.engine.dispose()
 
 
-def _make_folder(folder: Path) -> None:
+def _require_file(path: Path) -> None:
+    # What SQLite cannot open is told here: aiosqlite's thread would print a traceback besides.
+    folder = path.parent
+    if path.is_dir():
+        raise ConfigurationError(
+            f"{path} is a folder, not a database.",
+            mend="Set IGNITION_DATABASE_URL to a file in it.",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,18 +6,20 @@ that two nodes may start it at once: the second waits and finds nothing to do.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ignition_ext.database import POSTGRES_SCHEMA, Database
+from ignition_ext.database import BUSY_TIMEOUT_MS, POSTGRES_SCHEMA, Database
 from ignition_ext.errors import DatabaseError
 
 UPGRADE_LOCK = 0x49474E4954494F4E
@@ -144,13 +146,32 @@ def _refuse_newer(database: Database, revision: str | None) -> None:
         )
 
 
+DRIVER_ERRORS = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sqlite3.OperationalError,
+)
+"""What the ledger's hot path meets, which speaks to the drivers without SQLAlchemy."""
+
+
 @contextmanager
 def database_errors(database: Database) -> Iterator[None]:
-    """Turn the driver's errors into one clear :class:`DatabaseError`; names no password."""
+    """Turn the driver's errors into one clear :class:`DatabaseError`; names no password.
+
+    A constraint that does not hold is a mistake of ours and passes unchanged.
+    """
     try:
         yield
-    except DBAPIError as error:
-        reason = " ".join(str(error.orig).split())
+    except IntegrityError:
+        raise
+    except (DBAPIError, *DRIVER_ERRORS) as error:
+        reason = " ".join(str(getattr(error, "orig", error)).split())
+        if "database is locked" in reason:
+            raise DatabaseError(
+                f"{database.url.database} is locked: another process has been writing to it for"
+                f" {BUSY_TIMEOUT_MS // 1000} s.",
+                mend="Try again; a backup or a shell may hold it. PostgreSQL has no such lock.",
+            ) from error
         if "not a database" in reason:
             raise DatabaseError(
                 f"{database.url.database} is not an SQLite database.",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ignition_ext.errors import ConfigurationError
 
 
 def prefect_home() -> Path:
@@ -18,6 +21,22 @@ class Settings(BaseSettings):
     """Read anew by each process; every field is an environment variable ``IGNITION_<NAME>``."""
 
     model_config = SettingsConfigDict(env_prefix="IGNITION_", extra="ignore")
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: a variable's value cannot be used; it names the variable.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False)[0]
+            name = f"IGNITION_{'_'.join(map(str, details['loc'])).upper()}"
+            raise ConfigurationError(
+                f"the setting {name} cannot be used: {details['msg']}.",
+                mend=f"Correct {name} or unset it; docs/reference.md lists all settings.",
+            ) from error
 
     database_url: str = Field(
         default_factory=lambda: f"sqlite:///{prefect_home() / 'ignition.db'}",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ignition_ext.database import Database
-from ignition_ext.schema import require_current
+from ignition_ext.schema import database_errors, require_current
 from ignition_ext.settings import Settings
 
 
@@ -26,6 +26,7 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
     database = Database((settings or Settings()).database_url)
     try:
         await require_current(database)
-        yield database
+        with database_errors(database):
+            yield database
     finally:
         await database.close()

@@ -7,6 +7,7 @@ with an ``app``, imported only when its command is called, so that ``ignition --
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from importlib.metadata import version
 
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         result = command(*bound.args, **bound.kwargs)
         if asyncio.iscoroutine(result):
             result = asyncio.run(result)
+        sys.stdout.flush()
     except IgnitionError as error:
         err.print(f"Error: {error.message}", markup=False, soft_wrap=True)
         if error.mend:
@@ -58,5 +60,12 @@ def main(arguments: list[str] | None = None) -> None:
         err.print("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
+        # Python flushes stdout once more when it ends, and would complain about that.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        err.print(f"Error: {error.strerror or error}{place}.", markup=False, soft_wrap=True)
+        err.print("Mend: check the path and what this user may do there.", markup=False)
         sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
