@@ -34,9 +34,16 @@ class IgnitionError(Exception):
     """
 
     def __init__(self, message: str, *, mend: str = "") -> None:
-        self.message = message
+        self.message = _sentence(message)
         self.mend = mend
-        super().__init__(f"{message} {mend}".strip())
+        super().__init__(f"{self.message} {mend}".strip())
+
+
+def _sentence(message: str) -> str:
+    """With one full stop at its end: a server's or library's words bring none, or their own."""
+    if message.endswith("..") and not message.endswith("..."):
+        return message[:-1]
+    return message if not message or message[-1] in ".!?…\n" else f"{message}."
 
 
 class ConfigurationError(IgnitionError):

@@ -54,7 +54,7 @@ async def close_run(plan: CampaignPlan, run: OpenedRun) -> Ending:
 
 async def fail_run(reference: str, error: IgnitionError) -> Ending:
     """End a run that cannot go on; what was not sent stays sendable, a retry continues it."""
-    message = f"{type(error).__name__}: {error}"
+    message = " ".join(f"{type(error).__name__}: {error}".split())
     get_run_logger().error(message)
     flow_run_id = current_flow_run().id
     try:

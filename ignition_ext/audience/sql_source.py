@@ -216,7 +216,7 @@ class SqlSource:
             said = said.replace(str(self._url.password), "***")
         connected = self._connection is not None
         return AudienceError(
-            f"block {self._block!r}: {said.strip()}",
+            f"block {self._block!r}: {' '.join(said.split())}",
             mend=(
                 "Check the query of audience.sql; the database refused it."
                 if connected

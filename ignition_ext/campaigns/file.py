@@ -167,6 +167,8 @@ def _words(kind: str, text: str, path: tuple[str | int, ...], given: Any) -> tup
                 " a text is wanted.",
                 f'Put it in quotes: "{str(given).lower()}".',
             )
+        case "enum" | "literal_error" if path == ("channel",):
+            return f"there is no channel {given!r}.", "Write 'email' or 'sms'."
         case "string_pattern_mismatch" if len(path) == 1 and path[0] in ("name", "tenant", "block"):
             return (
                 f"{given!r} is not a name.",

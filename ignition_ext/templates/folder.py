@@ -80,7 +80,11 @@ def find_folders(path: Path) -> Sequence[TemplateFolder]:
         TemplateError: as :func:`read_folder`; or templates take in each other in a circle.
     """
     if not path.is_dir():
-        raise TemplateError("there is no such folder.", file=str(path))
+        raise TemplateError(
+            "there is no such folder.",
+            file=str(path),
+            mend="Name a folder with subject.txt and body.html or body.txt, or sms.txt.",
+        )
     inside = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     folders = [child for child in inside if child.is_dir()]
     if not folders or any(child.is_file() and FILE_NAME.match(child.name) for child in inside):

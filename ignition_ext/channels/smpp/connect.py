@@ -147,7 +147,12 @@ def _check(options: SmppOptions, pdu: bytes) -> codec.BindAnswer:
             mend="Check system id, password and system type; too many tries lock the account.",
         )
     if header.status in SLOW_DOWN:
-        raise Throttled(f"The SMSC asks to bind later: {words}.", server=options.server, code=code)
+        raise Throttled(
+            f"The SMSC asks to bind later: {words}.",
+            server=options.server,
+            code=code,
+            mend="Retry the run later; nothing is lost.",
+        )
     if header.status == BIND_FAILED:
         raise ConnectFailed(
             f"The SMSC refuses the bind: {words}.",

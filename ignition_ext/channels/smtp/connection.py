@@ -131,7 +131,10 @@ def _refused(code: int, message: str, options: SmtpOptions) -> ChannelError:
     reply = make_reply(code, message.split("\n"))
     if reply.transient:
         return Throttled(
-            f"the server asks to come back later: {reply}", server=server, code=str(code)
+            f"the server asks to come back later: {reply}",
+            server=server,
+            code=str(code),
+            mend="Retry the run later; nothing is lost.",
         )
     if reply.permanent:
         return ConnectFailed(
@@ -175,10 +178,23 @@ def _unreachable(error: Exception, options: SmtpOptions) -> ConnectFailed:
             mend="Check port and security of the block: 465 wants tls, 587 wants starttls.",
         )
     return ConnectFailed(
-        f"no connection: {error}",
+        f"no connection: {_reason(error, options)}.",
         server=options.server,
         mend="Check that the server runs and that host and port of the block are right.",
     )
+
+
+def _reason(error: BaseException, options: SmtpOptions) -> str:
+    """Why there is no connection: the system's words, without the library's around them."""
+    cause = error.__cause__ if isinstance(error, aiosmtplib.SMTPConnectError) else error
+    match cause:
+        case TimeoutError():  # also aiosmtplib's
+            return f"no answer within {options.connect_timeout:g} s"
+        case aiosmtplib.SMTPServerDisconnected() | EOFError() | ConnectionResetError():
+            return "the server hangs up without an answer"
+        case OSError(strerror=str() as words):
+            return words
+    return str(error)
 
 
 def _offer(client: aiosmtplib.SMTP, options: SmtpOptions, greeting: str) -> ServerOffer:

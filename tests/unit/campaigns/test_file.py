@@ -88,7 +88,7 @@ def changed(old: str, new: str, text: str = WHOLE) -> str:
         (changed("name: customers", "nmae: x"), 4, "audience.nmae", "not a key", "`name`"),
         (changed("name: welcome\n", ""), 1, "name", "missing", "Add it"),
         (changed("welcome\n", "Welcome\n"), 1, "name", "not a name", "small letters"),
-        (changed("channel: email", "channel: fax"), 3, "channel", "'email'", ""),
+        (changed("channel: email", "channel: fax"), 3, "channel", "no channel 'fax'", ""),
         (changed("channel: email", "channel: both"), 3, "channel", "not supported yet", ""),
         (changed("channel: email", "channel: fallback"), 3, "channel", "not supported yet", ""),
         (changed("name: customers", "name: a, csv: b"), 4, "audience", "exactly one", ""),
