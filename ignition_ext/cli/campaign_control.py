@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from ignition_ext.cli.context import actor, open_database
 from ignition_ext.cli.output import note, print_json
+from ignition_ext.errors import IgnitionError
 from ignition_ext.orchestration import runs
 from ignition_ext.orchestration.client import prefect_client
 
@@ -36,6 +37,11 @@ async def resume(run: str, *, json: Json = False) -> None:
     """
     async with open_database() as database:
         row = await runs.resume(database, run, actor=actor())
+    try:
+        async with prefect_client() as client:
+            await runs.wake(client, row)
+    except IgnitionError as error:
+        note(f"{error.message} Should the run wait there, it looks again within five minutes.")
     _tell(row.id, run, "open", json)
 
 

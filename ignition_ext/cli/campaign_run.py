@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from ignition_ext.values import OPEN_STATES
 Json = Annotated[bool, Parameter(negative="")]
 LOOK_SECONDS = 0.5
 """Between two looks at a run: quick for the eye, a few small queries for the databases."""
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 8.0
 """After so long without a worker's sign of life it is said what is missing."""
 
 
@@ -101,19 +102,36 @@ async def _follow(database: Database, client: PrefectClient, flow_run: FlowRun) 
 
 async def _looks(client: PrefectClient, flow_run_id: UUID) -> AsyncIterator[FlowRun]:
     began = time.monotonic()
-    told = False
+    told = ""
     while True:
         flow_run = await client.read_flow_run(flow_run_id)
         yield flow_run
         if flow_run.state is not None and flow_run.state.is_final():
             return
-        waiting = flow_run.state is None or flow_run.state.is_scheduled()
-        if waiting and not told and time.monotonic() - began > PATIENCE_SECONDS:
-            told = True
-            pool = flow_run.work_pool_name or "default"
-            if not await runs.workers_online(client, pool):
-                note(f"No worker polls the pool {pool!r}: prefect worker start --pool {pool}")
+        if time.monotonic() - began > PATIENCE_SECONDS:
+            reason = await _held_up(client, flow_run)
+            if reason and reason != told:
+                note(reason)
+            told = reason
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _held_up(client: PrefectClient, flow_run: FlowRun) -> str:
+    """What a run waits for that does not start; empty when it has started, or is about to."""
+    state = flow_run.state
+    if state is not None and not (state.is_scheduled() or state.is_pending()):
+        return ""
+    if state is not None and state.name in ("AwaitingRetry", "AwaitingConcurrencySlot"):
+        due = state.state_details.scheduled_time
+        at = f", next look at {due:%H:%M:%S} UTC" if due else ""
+        what = "for a free concurrency slot" if "Slot" in state.name else f"({state.message})"
+        return f"The run waits {what}{at}."
+    pool = flow_run.work_pool_name or "default"
+    if (await client.read_work_pool(pool)).is_paused:
+        return f"The pool {pool!r} is paused: prefect work-pool resume {pool}"
+    if not await runs.workers_online(client, pool):
+        return f"No worker polls the pool {pool!r}: prefect worker start --pool {pool}"
+    return "A worker is there and has not begun the run: its slots, or the pool's, may be taken."
 
 
 async def _begun(database: Database, flow_run_id: UUID) -> runs.RunStatus | None:
@@ -127,7 +145,10 @@ async def _status(
     database: Database, client: PrefectClient, campaign: str, flow_run: FlowRun
 ) -> runs.RunStatus:
     status = await _begun(database, flow_run.id)
-    return status or runs.scheduled_status(campaign, flow_run)
+    if status is None:
+        return runs.scheduled_status(campaign, flow_run)
+    # The ledger's copy is written by a hook, which runs after Prefect has said that it is over.
+    return replace(status, prefect_state=flow_run.state_name or status.prefect_state)
 
 
 async def status(run: str, *, json: Json = False) -> None:

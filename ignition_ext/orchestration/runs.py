@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import AwaitingRetry, Cancelling
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.campaigns import store
@@ -189,6 +189,22 @@ async def resume(database: Database, reference: str, *, actor: str) -> CampaignR
         ConflictError: it is not paused.
     """
     return await _steer(database, reference, RunState.OPEN, actor)
+
+
+async def wake(client: PrefectClient, run: CampaignRun) -> bool:
+    """Let a run that waits in Prefect start again now; returns whether it waited.
+
+    A running process sees by itself that its run goes on.
+    """
+    if run.flow_run_id is None:
+        return False
+    flow_run = await find_flow_run(client, str(run.flow_run_id))
+    if flow_run is None or flow_run.state_name != AwaitingRetry().name:
+        return False
+    state: State[None] = AwaitingRetry(scheduled_time=utc_now(), message="resumed")
+    # Forced: Prefect takes no scheduled state for one that is scheduled already.
+    await client.set_flow_run_state(flow_run.id, state, force=True)
+    return True
 
 
 async def cancel(
