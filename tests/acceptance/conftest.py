@@ -44,7 +44,9 @@ Command = Callable[..., Finished]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share the Prefect server run in one process, or each process would start one."""
     for item in items:
-        if isinstance(item, pytest.Function) and "prefect_server" in item.fixturenames:
+        if item.path.parent.name == "foreign":
+            item.add_marker(pytest.mark.xdist_group("foreign"))
+        elif isinstance(item, pytest.Function) and "prefect_server" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("prefect"))
 
 
