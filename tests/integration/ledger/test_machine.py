@@ -387,8 +387,8 @@ def test_the_books_are_right_whatever_happens(
             run_state_machine_as_test(
                 LedgerMachine,
                 settings=settings(
-                    max_examples=200 if THOROUGH else 40,
-                    stateful_step_count=50 if THOROUGH else 20,
+                    max_examples=100 if THOROUGH else 40,
+                    stateful_step_count=30 if THOROUGH else 20,
                     deadline=None,
                     database=None,
                     suppress_health_check=list(HealthCheck),
