@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPException
@@ -52,7 +53,7 @@ def _ask(url: str, body: object | None = None) -> Any:
         return json.load(response)
 
 
-class ChildProcess:
+class ChildProcess(ABC):
     """One process with a log file; it leads a group, so that its own children end with it."""
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -125,9 +126,9 @@ class ChildProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    @abstractmethod
     def start(self) -> Self:
         """Start and wait until it is ready."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self.start()
