@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -65,7 +64,7 @@ class DemoStack:
         )
         self._server = PrefectServer(folder, port=port)
         self._given = os.environ.get("PREFECT_API_URL", "")
-        self._exit = ExitStack()
+        self._started: list[Sequence[ChildProcess]] = []
 
     @property
     def ui_url(self) -> str:
@@ -117,13 +116,12 @@ class DemoStack:
         try:
             self._start(missing)
         except BaseException:
-            self._exit.close()
+            self._stop()
             raise
         return self
 
     def _start(self, processes: Sequence[ChildProcess]) -> None:
-        for process in processes:
-            self._exit.callback(process.stop)
+        self._started.append(processes)
         with ThreadPoolExecutor(len(processes)) as pool:
             for future in [pool.submit(process.start) for process in processes]:
                 future.result()
@@ -141,5 +139,12 @@ class DemoStack:
             self._server.url = self._given
         return self._server
 
+    def _stop(self) -> None:
+        """Stop the workers, then the servers that they speak with; those of a kind at once."""
+        while self._started:
+            processes = self._started.pop()
+            with ThreadPoolExecutor(len(processes)) as pool:
+                list(pool.map(lambda process: process.stop(), processes))
+
     def __exit__(self, *_: object) -> None:
-        self._exit.close()
+        self._stop()
