@@ -282,6 +282,10 @@ def _processes_of(flow_run_id: UUID) -> list[int]:
     return sorted(found)
 
 
+async def _supervisor_gone(flow_run_id: UUID) -> bool:
+    return not await asyncio.to_thread(_processes_of, flow_run_id)
+
+
 def _crash_reports(worker: PrefectWorker) -> int:
     return worker.log.read_text().count("flow_runs.worker - Check whether")
 
