@@ -211,7 +211,9 @@ class SqlSource:
             self._connection.close()
 
     def _failure(self, error: SQLAlchemyError) -> AudienceError:
-        said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        origin = error.orig if isinstance(error, DBAPIError) else error
+        # PostgreSQL's first line; the others quote the cursor's statement, which nobody wrote.
+        said = getattr(getattr(origin, "diag", None), "message_primary", None) or str(origin)
         if self._url.password:
             said = said.replace(str(self._url.password), "***")
         connected = self._connection is not None
