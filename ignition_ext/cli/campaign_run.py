@@ -110,7 +110,8 @@ async def _looks(client: PrefectClient, flow_run_id: UUID) -> AsyncIterator[Flow
             return
         if time.monotonic() - began > PATIENCE_SECONDS:
             reason = await _held_up(client, flow_run)
-            if reason and reason != told:
+            # The time of the next look changes; that it waits, and for what, is told once.
+            if reason and reason.partition(",")[0] != told.partition(",")[0]:
                 note(reason)
             told = reason
         await asyncio.sleep(LOOK_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 
@@ -112,11 +113,18 @@ async def _connect(options: SmppOptions, listener: Listener) -> Session:
         ) from error
     except OSError as error:
         raise ConnectFailed(
-            f"No connection: {error.strerror or error}.",
+            f"No connection: {_words(error)}.",
             server=options.server,
             mend="Check host and port, and that a firewall lets us through.",
         ) from error
     return session
+
+
+def _words(error: OSError) -> str:
+    """The system's words; asyncio's own repeat the address, an unknown name has no such number."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _tls_context(options: SmppOptions) -> ssl.SSLContext | None:

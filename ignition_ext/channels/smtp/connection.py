@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -192,8 +193,10 @@ def _reason(error: BaseException, options: SmtpOptions) -> str:
             return f"no answer within {options.connect_timeout:g} s"
         case aiosmtplib.SMTPServerDisconnected() | EOFError() | ConnectionResetError():
             return "the server hangs up without an answer"
+        case OSError(errno=int() as number) if number > 0:
+            return os.strerror(number)  # asyncio's own text repeats the address
         case OSError(strerror=str() as words):
-            return words
+            return words  # a name that is unknown: its numbers are not the system's
     return str(error)
 
 
