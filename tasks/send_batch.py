@@ -28,7 +28,7 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
     """Claim the next messages, send them, and account for each.
 
     Raises:
-        ChannelError: the server refuses us as a whole, and nothing of this batch went out.
+        ChannelError: the server refuses us as a whole, for good or before anything got on.
     """
     settings = Settings()
     limits = BatchLimits(
@@ -55,7 +55,7 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
     progress.note(result.counts)
     await progress.show(always=True)
     _tell(plan, run, result)
-    if result.error is not None and not sum(result.settled.values()):
+    if result.error is not None and not (result.error.temporary and result.got_on):
         raise result.error
     return result
 

@@ -30,6 +30,7 @@ from ignition_ext.values import (
 )
 
 EnvelopeT = TypeVar("EnvelopeT")
+_GIVEN_BACK = MessageState.PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,11 @@ class BatchResult:
     run_state: RunState
     error: ChannelError | None = None
     seconds: float = 0.0
+
+    @property
+    def got_on(self) -> bool:
+        """Whether a message left ``pending`` for good; one that was given back did not."""
+        return any(count for state, count in self.settled.items() if state is not _GIVEN_BACK)
 
     @property
     def open(self) -> int:
