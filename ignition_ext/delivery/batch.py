@@ -30,7 +30,6 @@ from ignition_ext.values import (
 )
 
 EnvelopeT = TypeVar("EnvelopeT")
-_GIVEN_BACK = MessageState.PENDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +83,10 @@ class BatchResult:
 
     @property
     def got_on(self) -> bool:
-        """Whether a message left ``pending`` for good; one that was given back did not."""
-        return any(count for state, count in self.settled.items() if state is not _GIVEN_BACK)
+        """Whether the server judged a message; one that was given back is pending again."""
+        return any(
+            count for state, count in self.settled.items() if state is not MessageState.PENDING
+        )
 
     @property
     def open(self) -> int:

@@ -77,7 +77,7 @@ class Pace:
         base, most = self._options.throttle_base, self._options.throttle_max
         pause = min(most, base * 2**self._pauses)
         # Jitter, or all binds of all nodes come back in the same moment.
-        self._paused_until = now + pause * uniform(0.75, 1.25)  # noqa: S311
+        self._paused_until = now + pause * uniform(0.75, 1.25)  # noqa: S311  no secret
         self._pauses, self._good = min(self._pauses + 1, 16), 0
         self._factor = max(_SLOWEST, self._factor / 2)
 

@@ -56,7 +56,7 @@ class Reconnector:
                 if not self._is_worth_a_try(error, is_slow):
                     raise
                 logger.warning("No bind, trying again: %s", error.message)
-                if is_slow and not await pause(self._options.bind_retry * uniform(0.8, 1.2)):  # noqa: S311
+                if is_slow and not await pause(self._options.bind_retry * uniform(0.8, 1.2)):  # noqa: S311  no secret
                     return None
             else:
                 self._was_bound = True
@@ -75,4 +75,4 @@ class Reconnector:
             self._options.reconnect_max,
             self._options.reconnect_base * 2 ** min(self._tries - 1, 16),
         )
-        return uniform(0, most)  # noqa: S311
+        return uniform(0, most)  # noqa: S311  no secret
