@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from croniter.croniter import CroniterError
-from dateutil.rrule import rrulestr  # type: ignore[import-untyped]  # ships no annotations
+from dateutil.rrule import rrulestr
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from ignition_ext.campaigns.duration import Duration

@@ -330,7 +330,7 @@ async def test_a_far_deferral_gives_the_workers_slot_back_and_can_be_cancelled(
     assert waiting.next_scheduled_start_time is not None
     assert waiting.state is not None
     assert waiting.state.message == "3 sent, 1 deferred"
-    assert (await stage.row(flow_run_id)).prefect_state == "AwaitingRetry"
+    await wait_until(lambda: _mirrored(stage, flow_run_id, "AwaitingRetry"))
     await stage.retry(flow_run_id)
     await stage.state(flow_run_id, "AwaitingRetry", runs=2)
     assert stage.arrived() == Counter(people(3))
