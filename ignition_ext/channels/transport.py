@@ -38,6 +38,16 @@ class Journal(Protocol):
         """Record what came of them; when it returns, it is stored."""
         ...
 
+    async def turn(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        """Settle some and intend others at once, in one transaction where the store has them.
+
+        What a sender at full speed calls: a connection that has a reply wants its next message.
+        Where the results cannot be stored nothing is intended.
+        """
+        ...
+
 
 class Transport(Protocol[EnvelopeT_contra]):
     """A way to hand messages of one channel to one server."""

@@ -212,10 +212,16 @@ class _Told:
         return await self._journal.intend(ids)
 
     async def settle(self, deliveries: Sequence[Delivery]) -> None:
-        await self._journal.settle(deliveries)
+        await self.turn(deliveries, ())
+
+    async def turn(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        granted = await self._journal.turn(deliveries, ids)
         # The other senders' work is left out until the batch's end: a count costs a query.
         settled = self._journal.settled
         now = Counter(self._at_claim)
         now.update(settled)
         now[MessageState.CLAIMED] = max(0, now[MessageState.CLAIMED] - settled.total())
         self._tell(now)
+        return granted

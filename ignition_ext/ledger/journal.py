@@ -91,6 +91,13 @@ class LedgerJournal(Journal):
             ids = tuple(delivery.message_id for delivery in deliveries)
             await self._submit(_Request(ids, tuple(deliveries)))
 
+    async def turn(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        """Settle some and intend others."""
+        await self.settle(deliveries)
+        return await self.intend(ids)
+
     async def drain(self) -> None:
         """Wait until everything that was handed in is stored, or has failed."""
         while self._writer is not None:
