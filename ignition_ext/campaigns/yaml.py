@@ -135,9 +135,10 @@ class _Builder:
             return text
         if text in _CONSTANTS:
             return _CONSTANTS[text]
-        if len(text) <= _MAX_DIGITS and _INTEGER.match(text):
+        is_short = len(text.lstrip("+-")) <= _MAX_DIGITS
+        if is_short and _INTEGER.match(text):
             return int(text)
-        if len(text) <= _MAX_DIGITS and _FLOAT.match(text):
+        if is_short and _FLOAT.match(text):
             return float(text)
         return text
 

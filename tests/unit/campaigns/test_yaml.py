@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ignition_ext.campaigns.yaml import MAX_BYTES, YamlError, parse
@@ -120,6 +120,7 @@ _json = st.recursive(
 
 
 @given(_json)
+@example(-(10**17))
 def test_json_is_read_as_json(value: Any) -> None:
     """JSON is YAML 1.2: quoted as JSON has it, every document means the same."""
     assert parse(json.dumps(value).encode()).value == value
