@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
 from ignition_ext.delivery.progress import Throttle, percent_done, summary
-from ignition_ext.values import MessageState
+from ignition_ext.delivery.tally import Tally
 
 
 @dataclass(slots=True)
 class LiveProgress:
-    """What the page of a run shows while it works; ``counts`` may be set from another thread."""
+    """What the page of a run shows while it works; another thread keeps ``tally``."""
 
     reference: str
     artifact: UUID | None = None
-    counts: Mapping[MessageState, int] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
     throttle: Throttle = field(default_factory=Throttle)
-
-    def note(self, counts: Mapping[MessageState, int]) -> None:
-        """Take the newest counts; they are shown at the next :meth:`show`."""
-        self.counts = counts
 
     async def show(self, *, always: bool = False) -> None:
         """Bring the artifact up to date, when it is time or ``always``."""
-        percent = percent_done(self.counts)
+        counts = self.tally.counts
+        percent = percent_done(counts)
         if not always and not self.throttle.due(percent, time.monotonic()):
             return
-        text = f"{self.reference}: {summary(self.counts)}"
+        text = f"{self.reference}: {summary(counts)}"
         if self.artifact is None:
             self.artifact = await acreate_progress_artifact(
                 progress=percent, key=artifact_key("progress", self.reference), description=text

@@ -43,7 +43,7 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
         async with open_database() as database:
             ledger = open_ledger(database)
             return await deliver_batch(
-                ledger, run.ref, prepared(ledger), limits, stop=stop, on_progress=progress.note
+                ledger, run.ref, prepared(ledger), limits, stop=stop, tally=progress.tally
             )
 
     try:
@@ -52,7 +52,6 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
         # SystemExit is what Prefect raises on SIGTERM. The batch is drained by now.
         await account_if_cancelled(current_flow_run().id)
         raise
-    progress.note(result.counts)
     await progress.show(always=True)
     _tell(plan, run, result)
     if result.error is not None and not (result.error.temporary and result.got_on):

@@ -83,7 +83,7 @@ class DeliverySpec(_Part):
 
     guarantee: Guarantee = Guarantee.AT_MOST_ONCE
     senders: StrictInt = Field(default=1, ge=1, le=64)
-    batch: StrictInt = Field(default=2000, ge=1, le=50_000)
+    batch: StrictInt = Field(default=10_000, ge=1, le=100_000)
     deadline: Duration | None = None
 
     @field_validator("senders")

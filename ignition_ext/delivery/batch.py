@@ -8,37 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar, assert_never
 
-from ignition_ext.channels.transport import Journal, Transport
+from ignition_ext.channels.transport import Transport
+from ignition_ext.delivery.claims import PORTION, Claims
 from ignition_ext.delivery.envelopes import EnvelopeFeed, Workshop
-from ignition_ext.delivery.lease import kept_lease
+from ignition_ext.delivery.lease import kept_leases
+from ignition_ext.delivery.tally import Tally
 from ignition_ext.errors import ChannelError
-from ignition_ext.ledger.contract import Lease, Ledger, RetryPolicy
-from ignition_ext.ledger.journal import LedgerJournal
-from ignition_ext.values import (
-    OPEN_STATES,
-    Delivery,
-    MessageId,
-    MessageState,
-    RunRef,
-    RunState,
-)
+from ignition_ext.ledger.contract import Ledger, RetryPolicy
+from ignition_ext.values import OPEN_STATES, MessageState, RunRef, RunState
 
 EnvelopeT = TypeVar("EnvelopeT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
-    """How much one batch takes, how long it owns it, and how often it looks for a stop."""
+    """How much one batch takes, how long it owns it, and how often it looks for a stop.
+
+    Attributes:
+        messages: of the whole batch.
+        lease: how long they are owned without renewal.
+        look_every: between two renewals, which also read what the operator asks.
+        portion: messages in one claim of the batch.
+    """
 
     messages: int
     lease: timedelta
     look_every: timedelta
+    portion: int = PORTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ class BatchResult:
         claimed: messages that this batch leased.
         settled: new states that this batch gave, by state.
         released: messages that were leased, not sent, and given back.
-        counts: the run's messages by state afterwards.
+        counts: the run's messages by state afterwards, of a while ago where it goes on at once.
         next_at: when something more can be sent; None when nothing is left to wait for.
         run_state: what the operator asks of the run.
         error: the server refused us as a whole.
@@ -112,116 +113,86 @@ async def deliver_batch(
     limits: BatchLimits,
     *,
     stop: asyncio.Event,
-    on_progress: Callable[[Mapping[MessageState, int]], None] | None = None,
+    tally: Tally | None = None,
 ) -> BatchResult:
     """Send one batch and account for every message of it, whatever happens.
 
-    ``stop`` ends the batch early: what is on the wire is drained, the rest given back.
+    ``stop`` ends the batch early: what is on the wire is drained, the rest given back. ``tally``
+    may be used for several batches of a run, so that its messages need not be counted for each.
     """
     began = time.monotonic()
-    lease = await ledger.claim(run, limit=limits.messages, lease=limits.lease)
-    if not lease.messages:
-        counts = await ledger.counts(run)
-        return BatchResult(
-            claimed=0,
-            counts=counts,
-            next_at=_next_at(lease, counts, limits),
-            run_state=lease.run_state,
-        )
-    journal = LedgerJournal(ledger, run, lease.id, sender.retry, bind=sender.bind)
-    at_claim = await ledger.counts(run)
-    watched: Journal = _Told(journal, at_claim, on_progress) if on_progress else journal
-    last = not (at_claim[MessageState.PENDING] or at_claim[MessageState.DEFERRED])
+    tally = tally or Tally()
+    claims = Claims(
+        ledger,
+        run,
+        sender.retry,
+        bind=sender.bind,
+        most=limits.messages,
+        portion=limits.portion,
+        duration=limits.lease,
+        tell=tally.tell,
+    )
+    error: ChannelError | None = None
     released = 0
     try:
-        error, run_state = await _send(ledger, run, sender, limits, lease, watched, stop, last=last)
+        await claims.prepare()
+        if claims.claimed:
+            await tally.begin(ledger, run, claims)
+            error = await _send(sender, limits, claims, stop, last=_is_last(tally, limits))
     finally:
         # Also when this very task is being cancelled: a batch that is given back can be sent by
         # the next one at once, one that is not has to wait for its lease to lapse.
-        released = await asyncio.shield(ledger.release(run, lease.id))
-    counts = await ledger.counts(run)
+        released = await asyncio.shield(claims.release())
+    goes_on = claims.claimed and claims.run_state is RunState.OPEN and error is None
+    counts = await tally.end(ledger, run, claims, exact=not goes_on)
     return BatchResult(
-        claimed=len(lease.messages),
-        settled=dict(journal.settled),
+        claimed=claims.claimed,
+        settled=dict(claims.settled),
         released=released,
         counts=counts,
-        next_at=_next_at(lease, counts, limits),
-        run_state=run_state,
+        next_at=_next_at(claims, counts, limits),
+        run_state=claims.run_state,
         error=error,
         seconds=time.monotonic() - began,
     )
 
 
 async def _send(
-    ledger: Ledger,
-    run: RunRef,
     sender: Sender[EnvelopeT],
     limits: BatchLimits,
-    lease: Lease,
-    journal: Journal,
+    claims: Claims,
     stop: asyncio.Event,
     *,
     last: bool,
-) -> tuple[ChannelError | None, RunState]:
-    async with kept_lease(
-        ledger,
-        run,
-        lease.id,
-        state=lease.run_state,
-        duration=limits.lease,
-        look_every=limits.look_every,
-        stop=stop,
-    ) as watch:
-        feed = EnvelopeFeed(lease.messages, sender.workshop, journal, stop.is_set)
+) -> ChannelError | None:
+    async with kept_leases(
+        claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop
+    ):
+        feed = EnvelopeFeed(claims.take, sender.workshop, claims, stop.is_set)
         try:
-            await sender.connect(last).deliver(feed, journal, stop)
+            await sender.connect(last).deliver(feed, claims, stop)
         except ChannelError as error:
-            return error, watch.state
-        return None, watch.state
+            return error
+        return None
+
+
+def _is_last(tally: Tally, limits: BatchLimits) -> bool:
+    """Whether nothing will be left for another batch, as far as can be seen from here."""
+    counts = tally.counts
+    waiting = counts[MessageState.PENDING] + counts[MessageState.CLAIMED]
+    return waiting <= limits.messages and not counts[MessageState.DEFERRED]
 
 
 def _next_at(
-    lease: Lease, counts: Mapping[MessageState, int], limits: BatchLimits
+    claims: Claims, counts: Mapping[MessageState, int], limits: BatchLimits
 ) -> datetime | None:
     """When to look again: now after a batch, at the ledger's word, or when a lease can lapse."""
     now = datetime.now(UTC)
     if not any(counts[state] for state in OPEN_STATES):
         return None
-    if lease.messages:
+    if claims.claimed:
         return now  # the next claim knows what this batch left
     # What another sender holds comes free when it is done, or when its lease lapses: should it be
     # dead, nobody else would send the rest.
-    due = [at for at in (lease.next_at, lease.lapses_at) if at is not None]
+    due = [at for at in (claims.next_at, claims.lapses_at) if at is not None]
     return min(due, default=now + limits.look_every)
-
-
-class _Told:
-    """A journal that tells how the run stands after each settled group."""
-
-    def __init__(
-        self,
-        journal: LedgerJournal,
-        at_claim: Mapping[MessageState, int],
-        tell: Callable[[Mapping[MessageState, int]], None],
-    ) -> None:
-        self._journal = journal
-        self._at_claim = at_claim
-        self._tell = tell
-
-    async def intend(self, ids: Sequence[MessageId]) -> frozenset[MessageId]:
-        return await self._journal.intend(ids)
-
-    async def settle(self, deliveries: Sequence[Delivery]) -> None:
-        await self.turn(deliveries, ())
-
-    async def turn(
-        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
-    ) -> frozenset[MessageId]:
-        granted = await self._journal.turn(deliveries, ids)
-        # The other senders' work is left out until the batch's end: a count costs a query.
-        settled = self._journal.settled
-        now = Counter(self._at_claim)
-        now.update(settled)
-        now[MessageState.CLAIMED] = max(0, now[MessageState.CLAIMED] - settled.total())
-        self._tell(now)
-        return granted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 from ignition_ext.channels.transport import Journal
@@ -31,26 +31,26 @@ class Workshop(Protocol[EnvelopeT_co]):
 
 
 class EnvelopeFeed(AsyncIterator[EnvelopeT], Generic[EnvelopeT]):
-    """The envelopes of a lease, each built when it is asked for; several may ask at once.
+    """The envelopes of a batch, each built when it is asked for; several may ask at once.
 
     A message that cannot be built is settled as failed, and does not disturb the others.
     """
 
     def __init__(
         self,
-        messages: Sequence[ClaimedMessage],
+        take: Callable[[], Awaitable[ClaimedMessage | None]],
         workshop: Workshop[EnvelopeT],
         journal: Journal,
         stopped: Callable[[], bool],
     ) -> None:
-        self._messages = iter(messages)
+        self._take = take
         self._workshop = workshop
         self._journal = journal
         self._stopped = stopped
 
     async def __anext__(self) -> EnvelopeT:
         while not self._stopped():
-            message = next(self._messages, None)
+            message = await self._take()
             if message is None:
                 break
             try:

@@ -1,17 +1,15 @@
-"""Keeps a sender's lease alive, and listens to what the operator asks of the run meanwhile."""
+"""Keeps a sender's leases alive, and listens to what the operator asks of the run meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
-from ignition_ext.ledger.contract import Ledger
-from ignition_ext.values import LeaseId, RunRef, RunState
+from ignition_ext.values import RunState
 
 logger = logging.getLogger(__name__)
 
@@ -19,30 +17,22 @@ RENEWALS_PER_LEASE = 3
 """A lease is renewed this often within its duration, so that one slow renewal does not lose it."""
 
 
-@dataclass(slots=True)
-class Watch:
-    """What the keeper of a lease has learnt; ``state`` is the run's as last read."""
-
-    state: RunState
-
-
 @asynccontextmanager
-async def kept_lease(
-    ledger: Ledger,
-    run: RunRef,
-    lease: LeaseId,
+async def kept_leases(
+    renew: Callable[[], Awaitable[RunState]],
     *,
-    state: RunState,
     duration: timedelta,
     look_every: timedelta,
     stop: asyncio.Event,
-) -> AsyncIterator[Watch]:
-    """Renew a lease in the background until the block ends.
+) -> AsyncIterator[None]:
+    """Renew a sender's leases in the background until the block ends.
 
     ``stop`` is set as soon as the run is no longer open, or when the database was away for so
-    long that the lease may have lapsed: nothing new may be written to the wire then.
+    long that a lease may have lapsed: nothing new may be written to the wire then.
+
+    Args:
+        renew: extends them all; returns what the operator asks of the run.
     """
-    watch = Watch(state)
     interval = min(look_every, duration / RENEWALS_PER_LEASE).total_seconds()
 
     async def keep() -> None:
@@ -50,19 +40,18 @@ async def kept_lease(
         while True:
             await asyncio.sleep(interval)
             try:
-                watch.state = await ledger.renew(run, lease, duration)
+                if await renew() is not RunState.OPEN:
+                    stop.set()
                 renewed = time.monotonic()
             except Exception:
                 # A short absence of the database costs nothing; only a lapsed lease does.
-                logger.warning("the lease of run %s was not renewed", run.id, exc_info=True)
+                logger.warning("the leases were not renewed", exc_info=True)
                 if time.monotonic() - renewed >= duration.total_seconds():
                     stop.set()
-            if watch.state is not RunState.OPEN:
-                stop.set()
 
-    keeper = asyncio.create_task(keep(), name=f"lease {lease}")
+    keeper = asyncio.create_task(keep(), name="leases")
     try:
-        yield watch
+        yield
     finally:
         keeper.cancel()
         with suppress(asyncio.CancelledError):

@@ -1,6 +1,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ignition_ext.channels.smtp import EmailEnvelope, SmtpOptions, SmtpTransport
 from ignition_ext.channels.transport import Journal, Transport
 from ignition_ext.delivery.batch import BatchLimits, deliver_batch
+from ignition_ext.delivery.tally import Tally
 from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
 from ignition_ext.devtools.postgres import free_port
 from ignition_ext.ledger.runs import set_run_state
@@ -30,7 +32,7 @@ async def test_each_message_arrives_once_and_is_sent(
         stage.sender(connect),
         stage.limits,
         stop=asyncio.Event(),
-        on_progress=told.append,
+        tally=Tally(told.append),
     )
 
     assert sorted(message.recipients[0] for message in server.accepted) == sorted(addresses)
@@ -222,3 +224,44 @@ async def test_a_lease_is_kept_for_as_long_as_a_batch_takes(stage) -> None:
         MessageState.SENT: 1,
         MessageState.PENDING: 1,
     }
+
+
+async def test_a_batch_of_several_claims_sends_each_message_once(
+    stage, server: CaptureSmtpServer, connect: Connect
+) -> None:
+    """One delivery, whose connections do not end with a claim; the batch stops where it must."""
+    addresses = [f"p{number}@example.com" for number in range(45)]
+    await stage.fill(*addresses, "unrenderable@example.com")
+    limits = replace(stage.limits, messages=40, portion=7)
+    first = await deliver_batch(
+        stage.ledger, stage.run, stage.sender(connect), limits, stop=asyncio.Event()
+    )
+    connections = server.connections
+    second = await deliver_batch(
+        stage.ledger, stage.run, stage.sender(connect), limits, stop=asyncio.Event()
+    )
+
+    assert (first.claimed, first.over, first.released) == (40, False, 0)
+    assert connections <= 2
+    assert (second.claimed, second.over) == (6, True)
+    assert second.counts[MessageState.SENT] == 45
+    assert second.counts[MessageState.FAILED] == 1
+    assert sorted(message.recipients[0] for message in server.accepted) == sorted(addresses)
+
+
+async def test_what_was_claimed_ahead_is_given_back_too(stage) -> None:
+    """A stop leaves nothing under a lease, neither of this claim nor of the next."""
+    await stage.fill(*(f"p{number}@example.com" for number in range(20)))
+    transport, stop = Patient(), asyncio.Event()
+    limits = replace(stage.limits, portion=2)
+    batch = asyncio.create_task(
+        deliver_batch(stage.ledger, stage.run, stage.sender(transport.connect), limits, stop=stop)
+    )
+    await transport.waits.wait()
+    stop.set()
+    result = await batch
+    free = await stage.ledger.claim(stage.run, limit=50, lease=timedelta(minutes=1))
+
+    assert result.settled == {MessageState.SENT: 1}
+    assert result.released == result.claimed - 1
+    assert len(free.messages) == 19
