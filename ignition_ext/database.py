@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.errors import ConfigurationError
+from ignition_ext.one_host import require_one_host
 
 Dialect = Literal["sqlite", "postgresql"]
 POSTGRES_SCHEMA = "ignition"
@@ -75,6 +76,16 @@ class Database:
                     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                 },
             )
+
+    def require_one_host(self) -> None:
+        """Note that this host uses the database, where there can be only one.
+
+        Raises:
+            DatabaseError: it is SQLite, and another host used it a short while ago.
+        """
+        if self.dialect == "sqlite":
+            assert self.url.database is not None
+            require_one_host(Path(self.url.database))
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:

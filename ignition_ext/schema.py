@@ -119,11 +119,13 @@ def _current(connection: Connection) -> str | None:
 
 
 async def require_current(database: Database) -> None:
-    """Check that the schema is at this release's revision.
+    """Check that the schema is at this release's revision, and that we may use the database.
 
     Raises:
-        DatabaseError: it is not, or the database cannot be reached.
+        DatabaseError: it is not, the database cannot be reached, or it is SQLite and in use on
+            another host.
     """
+    database.require_one_host()
     with database_errors(database):
         revision = await current_revision(database)
     _refuse_newer(database, revision)
