@@ -1,32 +1,16 @@
-"""Loads the ledger's SQL: named, commented statements in ``.sql`` files beside the code.
-
-A file is a sequence of ``-- name: verb_object`` lines, each followed by one statement. They are
-written with the driver's own parameters, so that they can be pasted into psql or sqlite3.
-"""
+"""The ledger's SQL, from the ``.sql`` files beside the code."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+from ignition_ext import statements
 
 
-@cache
 def load_statements(*names: str) -> Mapping[str, str]:
     """The statements of some files by name, read once in a process.
 
     Raises:
         ValueError: a name stands twice.
     """
-    statements: dict[str, str] = {}
-    for name in names:
-        text = (files("ignition_ext.ledger") / name).read_text(encoding="utf-8")
-        pieces = _NAME.split(text)
-        for key, body in zip(pieces[1::2], pieces[2::2], strict=True):
-            if key in statements:
-                raise ValueError(f"{name}: {key} stands twice")
-            statements[key] = body.strip().rstrip(";")
-    return statements
+    return statements.load_statements("ignition_ext.ledger", *names)

@@ -4,6 +4,7 @@ from sqlmodel import SQLModel
 
 from ignition_ext.models.audience import Audience, RecipientRow, Suppression
 from ignition_ext.models.audit import AuditHead, AuditLog
+from ignition_ext.models.budget import BindSlot, Circuit, CircuitTrouble, RateBudget
 from ignition_ext.models.campaign import Campaign, CampaignRun, CampaignVersion
 from ignition_ext.models.message import Message, MessageEvent, MessagePart, Receipt
 from ignition_ext.models.template import Template, TemplateState, TemplateVersion
@@ -15,12 +16,16 @@ __all__ = [
     "Audience",
     "AuditHead",
     "AuditLog",
+    "BindSlot",
     "Campaign",
     "CampaignRun",
     "CampaignVersion",
+    "Circuit",
+    "CircuitTrouble",
     "Message",
     "MessageEvent",
     "MessagePart",
+    "RateBudget",
     "Receipt",
     "RecipientRow",
     "Suppression",

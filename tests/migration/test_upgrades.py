@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, select, text
-from sqlalchemy.types import JSON, Boolean, DateTime, Integer, String, Uuid
+from sqlalchemy.types import JSON, Boolean, DateTime, Float, Integer, String, Uuid
 
 from ignition_ext.database import Database
 from ignition_ext.models import metadata
@@ -32,7 +32,7 @@ def value(table: Table, name: str, kind: Any) -> Any:
     match kind:
         case Boolean():
             return True
-        case Integer():
+        case Integer() | Float():
             return 1
         case Uuid():
             return ID
@@ -42,6 +42,8 @@ def value(table: Table, name: str, kind: Any) -> Any:
             return {"channel": "email"}
         case String() if getattr(kind, "length", None) == 32:
             return ID
+        case String() if name == "trouble":
+            return "login"
         case String() if name == "state":
             return STATES.get(table.name, "sent")
         case String():
