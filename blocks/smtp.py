@@ -129,8 +129,8 @@ class SmtpServer(Block):
     pipelining: bool = Field(
         default=True,
         title="Pipelining",
-        description="Allow sending commands together where the server announces it. This release"
-        " sends one at a time all the same; switch it off for a server that cannot do it.",
+        description="Send commands together where the server announces PIPELINING, which is"
+        " several times as fast. Switch it off for a server that announces it and cannot do it.",
     )
     connect_timeout: float = Field(
         default=30,

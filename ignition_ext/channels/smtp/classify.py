@@ -20,6 +20,9 @@ class Stage(StrEnum):
     RCPT = "RCPT"
     DATA = "DATA"
     CONTENT = "the final dot"
+    LONE_DOT = "a lone dot"
+    RSET = "RSET"
+    QUIT = "QUIT"
 
 
 _BAD_ADDRESS = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})

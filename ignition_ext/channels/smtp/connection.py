@@ -16,30 +16,41 @@ from typing import cast
 import aiosmtplib
 
 from ignition_ext.channels.smtp.conversation import Conversation
+from ignition_ext.channels.smtp.exchange import Exchange
+from ignition_ext.channels.smtp.letter import make_letter
 from ignition_ext.channels.smtp.login import log_in
-from ignition_ext.channels.smtp.options import ServerOffer, SmtpOptions
-from ignition_ext.channels.smtp.replies import MalformedReply, make_reply
-from ignition_ext.channels.smtp.wire import LinkLost, Wire
+from ignition_ext.channels.smtp.options import EmailEnvelope, ServerOffer, SmtpOptions
+from ignition_ext.channels.smtp.replies import make_reply
+from ignition_ext.channels.smtp.wire import Wire
 from ignition_ext.errors import ChannelError, ConnectFailed, ProtocolViolation, Throttled
-
-# QUIT is a courtesy; nothing is lost when its answer does not come.
-_QUIT_SECONDS = 3.0
+from ignition_ext.values import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Session:
-    """An open connection and what the server offers on it."""
+    """An open connection and what the server offers on it.
+
+    Attributes:
+        pipelined: two messages may be under way on it at once.
+        counted: its end was counted as a setback.
+    """
 
     wire: Wire
     offer: ServerOffer
-    conversation: Conversation
+    pipelined: bool
+    counted: bool = False
 
-    async def quit(self) -> None:
-        """Say goodbye and close; a server that is gone already is fine."""
-        with contextlib.suppress(LinkLost, MalformedReply):
-            self.wire.write(b"QUIT\r\n")
-            await self.wire.reply(_QUIT_SECONDS, "QUIT")
-        await self.wire.close()
+    @property
+    def usable(self) -> bool:
+        """Whether another message can be tried."""
+        return self.wire.usable
+
+    async def send(self, envelope: EmailEnvelope) -> Exchange:
+        """Hand one message over; see :meth:`Wire.send`."""
+        letter = make_letter(envelope, self.offer)
+        if isinstance(letter, Outcome):
+            return Exchange(outcome=letter, judged=False)
+        return await self.wire.send(letter)
 
 
 def tls_context(options: SmtpOptions) -> ssl.SSLContext:
@@ -75,20 +86,26 @@ async def connect(options: SmtpOptions, login_gate: asyncio.Lock) -> Session:
         local_hostname=options.helo,
         timeout=options.connect_timeout,
     )
+    beneath: asyncio.Transport | None = None
     try:
         async with _errors(options):
             greeting = await client.connect()
             await _hello(client)
             if options.security == "starttls":
+                beneath = cast(asyncio.Transport, client.transport)
                 await _start_tls(client, options)
                 await _hello(client)
             await log_in(client, options, login_gate)
+            # What counts is the last EHLO: an extension may be withdrawn after STARTTLS.
             offer = _offer(client, options, greeting.message)
-            wire = Wire(cast(asyncio.Transport, client.transport))
+            pipelined = options.pipelining and offer.offers("PIPELINING")
+            conversation = Conversation(pipelining=pipelined)
+            transport = cast(asyncio.Transport, client.transport)
+            wire = Wire(transport, conversation, options, beneath)
     except BaseException:
         client.close()
         raise
-    return Session(wire=wire, offer=offer, conversation=Conversation(wire, offer, options))
+    return Session(wire=wire, offer=offer, pipelined=pipelined)
 
 
 async def _hello(client: aiosmtplib.SMTP) -> None:

@@ -1,241 +1,216 @@
-"""MAIL, RCPT, DATA for one envelope after the other on one open connection.
+"""What to write and what the replies mean, for one connection; pure, without a socket.
 
-The seam for pipelining: a conversation is anything with :meth:`Conversation.send`. This one waits
-for each reply before the next command.
+MAIL, RCPT and DATA of a message go out together where the server announced PIPELINING (RFC 2920),
+and those of the next one right behind the final dot; one by one elsewhere. A body is written only
+after 354, so a group whose recipient was refused never delivers a message to nobody::
+
+    C: MAIL RCPT DATA                   C: <body> . MAIL RCPT DATA
+    S: 250 250 354                      S: 250 250 250 354
+    S: 250 550 354    C: .              the transaction is ended with a lone dot, no body
+    S: 250 550 503    C: RSET           there is no DATA to end
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections import deque
 
-from ignition_ext.channels.smtp.classify import Stage, classify, stops_run
-from ignition_ext.channels.smtp.options import EmailEnvelope, ServerOffer, SmtpOptions
+from ignition_ext.channels.smtp.classify import Stage, stops_run
+from ignition_ext.channels.smtp.letter import Letter
 from ignition_ext.channels.smtp.replies import MalformedReply, Reply
-from ignition_ext.channels.smtp.wire import LinkLost, Wire
-from ignition_ext.errors import (
-    AuthenticationFailed,
-    ChannelError,
-    ProtocolViolation,
-)
-from ignition_ext.values import FailureClass, Outcome, OutcomeKind
 
-_LINE_START_DOT = re.compile(rb"^\.", re.MULTILINE)
-# A server that takes a lone LF or CR for a line end would see other lines than we wrote.
-_BARE_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-# What may stand between the angle brackets of MAIL and RCPT; anything else could end the command
-# and begin another one.
-_UNSAFE = re.compile(r"[\x00-\x20\x7f<>\u0080-\u009f\u2028\u2029\ud800-\udfff]")
+_DATA = b"DATA\r\n"
+_DOT = b".\r\n"
+_RSET = b"RSET\r\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """What came of one envelope.
-
-    Attributes:
-        judged: the server took the message or refused it for its own sake.
-        usable: the connection may be used again.
-        fatal: the server refused us as a whole; nothing more should be sent.
-    """
-
-    outcome: Outcome
-    judged: bool = True
-    usable: bool = True
-    fatal: ChannelError | None = None
-
-
-class _Refused(Exception):
-    """A reply that ends the exchange."""
-
-    def __init__(self, stage: Stage, reply: Reply) -> None:
-        self.stage, self.reply = stage, reply
+class UnaskedReply(Exception):
+    """The server spoke when nothing was asked, mostly to say that it is about to hang up."""
 
 
 class Conversation:
-    """One command at a time."""
+    """Letters in, bytes out; replies in, verdicts out.
 
-    def __init__(self, wire: Wire, offer: ServerOffer, options: SmtpOptions) -> None:
-        self._wire, self._offer, self._options = wire, offer, options
-        self._handed_over = False
+    Attributes:
+        awaited: the commands that are written and not answered, oldest first.
+        finished: letters with their verdict, to be taken away by the caller.
+        over: nothing more may be written; what has no verdict then never gets one.
+    """
 
-    async def send(self, envelope: EmailEnvelope) -> Exchange:
-        """Hand one message over. Never raises for what a server does.
+    def __init__(self, *, pipelining: bool) -> None:
+        self._pipelining = pipelining
+        self._queue: deque[Letter] = deque()
+        # The letter whose DATA is not answered: nothing may be written behind that command.
+        self._group: Letter | None = None
+        self._before: list[bytes] = []
+        self._behind: list[bytes] = []
+        self._carried: Letter | None = None
+        self.awaited: deque[tuple[Stage, Letter | None]] = deque()
+        self.finished: list[tuple[Letter, Stage, Reply]] = []
+        self.over = False
 
-        ``UNSENT`` is answered only when the server cannot have seen the final dot, ``UNCERTAIN``
-        when it can have seen it and did not say what it thinks of it.
+    def begin(self, letter: Letter) -> None:
+        """Send this one as soon as the letters before it allow."""
+        self._queue.append(letter)
+        self._advance()
+
+    def quit(self) -> None:
+        """Say goodbye; nothing may follow."""
+        self._write(b"QUIT\r\n")
+        self.awaited.append((Stage.QUIT, None))
+
+    @property
+    def has_output(self) -> bool:
+        """Whether something is to be written."""
+        return bool(self._before or self._behind)
+
+    def take_output(self) -> tuple[list[bytes], Letter | None, bytes]:
+        """What is to be written now: pieces up to a final dot, whose it is, what goes behind it."""
+        taken = self._before, self._carried, b"".join(self._behind)
+        self._before, self._behind, self._carried = [], [], None
+        return taken
+
+    def receive(self, reply: Reply) -> None:
+        """The next reply of the server.
+
+        Raises:
+            MalformedReply: it cannot stand here: 250 to DATA, 354 to MAIL, thanks for a message
+                that is not written yet.
+            UnaskedReply: nothing was asked.
         """
-        fault = envelope_fault(envelope, self._offer)
-        if fault is not None:
-            return Exchange(outcome=fault, judged=False)
-        self._handed_over = False
-        try:
-            reply = await self._transfer(envelope)
-        except _Refused as refusal:
-            return await self._refused(refusal)
-        except LinkLost as error:
-            return Exchange(outcome=self._lost(str(error)), judged=False, usable=False)
-        except MalformedReply as error:
-            return self._nonsense(str(error))
-        return Exchange(outcome=classify(Stage.CONTENT, reply))
+        if self.over:
+            return
+        if not self.awaited:
+            raise UnaskedReply(f"the server said unasked: {reply}")
+        stage, letter = self.awaited.popleft()
+        if reply.code == 421:
+            self._closing(stage, letter, reply)
+        elif letter is None:
+            self._chore(stage, reply)
+        elif stage is Stage.DATA:
+            self._to_data(letter, reply)
+        elif stage is Stage.CONTENT:
+            self._to_content(letter, reply)
+        elif stage is Stage.RSET:
+            self._finish(letter)
+            self._chore(stage, reply)
+        else:
+            self._to_envelope(stage, letter, reply)
 
-    async def _transfer(self, envelope: EmailEnvelope) -> Reply:
-        await self._command(Stage.MAIL, mail_command(envelope, self._offer))
-        await self._command(Stage.RCPT, f"RCPT TO:<{envelope.recipient}>")
-        await self._command(Stage.DATA, "DATA")
-        await self._content(stuffed(envelope.content))
-        reply = await self._wire.reply(self._options.final_reply_timeout, Stage.CONTENT)
-        if not reply.positive:
-            self._expect(Stage.CONTENT, reply)
-        return reply
+    # replies
 
-    async def _command(self, stage: Stage, line: str) -> None:
-        self._wire.write(line.encode() + b"\r\n")
-        reply = await self._wire.reply(self._options.command_timeout, stage)
-        if not (reply.code == 354 if stage is Stage.DATA else reply.positive):
-            self._expect(stage, reply)
+    def _closing(self, stage: Stage, letter: Letter | None, reply: Reply) -> None:
+        """421: the server hangs up. That is no verdict where it has given one already."""
+        self.over = True
+        if letter is not None:
+            letter.refusal = letter.refusal or (stage, reply)
+            self._finish(letter)
 
-    def _expect(self, stage: Stage, reply: Reply) -> None:
-        """Only a refusal may stand where neither success nor nonsense does."""
+    def _chore(self, stage: Stage, reply: Reply) -> None:
+        """The reply to RSET, QUIT or a lone dot.
+
+        Whatever a lone dot is answered, the transaction is over; when a RSET fails it is not.
+        """
+        if stage is Stage.LONE_DOT:
+            self._refusing(stage, reply)
+        elif stage is Stage.QUIT or not reply.positive:
+            self.over = True
+        self._advance()
+
+    def _to_envelope(self, stage: Stage, letter: Letter, reply: Reply) -> None:
+        if self._refusing(stage, reply):
+            letter.refusal = letter.refusal or (stage, reply)
+            if self._fatal(letter):
+                self._finish(letter)
+            elif not self._pipelining:
+                self._reset(letter)
+        elif not self._pipelining:
+            if stage is Stage.MAIL:
+                self._ask(Stage.RCPT, letter, letter.rcpt)
+            else:
+                self._ask(Stage.DATA, letter, _DATA)
+
+    def _to_data(self, letter: Letter, reply: Reply) -> None:
+        go_on = reply.code == 354
+        if not go_on and not self._refusing(Stage.DATA, reply):
+            raise MalformedReply(f"{reply} to {Stage.DATA}")
+        self._group = None
+        if go_on and letter.refusal is None:
+            self._before += (letter.content, _DOT)
+            self._carried, letter.content = letter, b""
+            self.awaited.append((Stage.CONTENT, letter))
+        elif go_on:
+            self._finish(letter)
+            self._ask(Stage.LONE_DOT, None, _DOT)
+        else:
+            letter.refusal = letter.refusal or (Stage.DATA, reply)
+            if self._fatal(letter):
+                self._finish(letter)
+            else:
+                self._reset(letter)
+        self._advance()
+
+    def _to_content(self, letter: Letter, reply: Reply) -> None:
+        if self._refusing(Stage.CONTENT, reply):
+            letter.refusal = (Stage.CONTENT, reply)
+            # Refused in the middle: the rest of the body is still on its way.
+            self.over = self._fatal(letter) or not letter.handed_over
+            self._finish(letter)
+        elif not letter.handed_over:
+            raise MalformedReply(f"{reply} to a message that is not written yet")
+        else:
+            self.finished.append((letter, Stage.CONTENT, reply))
+        self._advance()
+
+    def _refusing(self, stage: Stage, reply: Reply) -> bool:
+        """Whether the reply is a no; only a yes may stand in its place."""
+        if reply.positive:
+            return False
         if reply.transient or reply.permanent:
-            raise _Refused(stage, reply)
+            return True
         raise MalformedReply(f"{reply} to {stage}")
 
-    async def _content(self, body: bytes) -> None:
-        """Write the body, then the final dot on its own: while it is unwritten, nothing was sent.
+    def _fatal(self, letter: Letter) -> bool:
+        """A refusal that is meant for us, which would meet every next letter too, ends it all."""
+        if letter.refusal is not None and stops_run(*letter.refusal) is not None:
+            self.over = True
+        return self.over
 
-        A server may refuse in the middle and hang up; its reply then says more than the loss.
+    # commands
+
+    def _advance(self) -> None:
+        """Begin the next letter if its commands may be written now."""
+        if self._group is not None or not self._queue or self.over:
+            return
+        if self._pipelining:
+            letter = self._group = self._queue.popleft()
+            self._write(letter.mail + letter.rcpt + _DATA)
+            self.awaited.append((Stage.MAIL, letter))
+            self.awaited.append((Stage.RCPT, letter))
+            self.awaited.append((Stage.DATA, letter))
+        elif not self.awaited:
+            letter = self._group = self._queue.popleft()
+            self._ask(Stage.MAIL, letter, letter.mail)
+
+    def _reset(self, letter: Letter) -> None:
+        """RSET, so that the next MAIL does not meet a half-open transaction.
+
+        One by one the verdict waits for its reply, so that no next letter is begun in vain.
         """
-        timeout = self._options.command_timeout
-        try:
-            self._wire.write(body)
-            await self._wire.flushed(timeout)
-            self._wire.write(b".\r\n")
-            self._handed_over = self._wire.handed_over
-            await self._wire.flushed(timeout)
-            self._handed_over = self._handed_over or self._wire.handed_over
-        except LinkLost:
-            reply = self._wire.waiting_reply()
-            if reply is None or reply.positive:
-                raise
-            self._expect(Stage.CONTENT, reply)
+        self._group = None
+        if self._pipelining:
+            self._finish(letter)
+            self._ask(Stage.RSET, None, _RSET)
+        else:
+            self._ask(Stage.RSET, letter, _RSET)
 
-    def _lost(self, text: str) -> Outcome:
-        return Outcome(
-            kind=OutcomeKind.UNCERTAIN if self._handed_over else OutcomeKind.UNSENT,
-            text=text,
-            failure_class=FailureClass.CONNECTION,
-            charges_attempt=False,
-        )
+    def _ask(self, stage: Stage, letter: Letter | None, command: bytes) -> None:
+        self._write(command)
+        self.awaited.append((stage, letter))
 
-    def _nonsense(self, text: str) -> Exchange:
-        error = ProtocolViolation(
-            f"the server answers what is not SMTP: {text}",
-            server=self._options.server,
-            temporary=False,
-            mend="Check host and port of the block; `check()` shows what answers there.",
-        )
-        return Exchange(outcome=self._lost(error.message), judged=False, usable=False, fatal=error)
+    def _write(self, data: bytes) -> None:
+        (self._before if self._carried is None else self._behind).append(data)
 
-    async def _refused(self, refusal: _Refused) -> Exchange:
-        stage, reply = refusal.stage, refusal.reply
-        failure = stops_run(stage, reply)
-        if failure is not None:
-            return Exchange(
-                outcome=Outcome(
-                    kind=OutcomeKind.UNSENT,
-                    code=str(reply.code),
-                    enhanced=reply.enhanced,
-                    text=reply.text,
-                    failure_class=failure,
-                    charges_attempt=False,
-                ),
-                judged=False,
-                fatal=_refused_whole(stage, reply, failure, self._options),
-            )
-        outcome = classify(stage, reply)
-        if reply.code == 421:
-            return Exchange(outcome=outcome, judged=False, usable=False)
-        if stage is Stage.CONTENT:
-            return Exchange(outcome=outcome, usable=self._wire.usable)
-        return Exchange(outcome=outcome, usable=await self._reset())
-
-    async def _reset(self) -> bool:
-        """RSET, so that the next MAIL does not meet a half-open transaction."""
-        try:
-            self._wire.write(b"RSET\r\n")
-            reply = await self._wire.reply(self._options.command_timeout, "RSET")
-        except (LinkLost, MalformedReply):
-            return False
-        return reply.positive
-
-
-def _refused_whole(
-    stage: Stage, reply: Reply, failure: FailureClass, options: SmtpOptions
-) -> ChannelError:
-    kind = AuthenticationFailed if failure is FailureClass.AUTH else ChannelError
-    mend = (
-        "Give the block the user name and password that this server wants."
-        if failure is FailureClass.AUTH
-        else "Ask the server's operator whether this sender and this machine may send there."
-    )
-    return kind(
-        f"the server refuses {stage}: {reply}",
-        server=options.server,
-        code=str(reply.code),
-        temporary=False,
-        mend=mend,
-    )
-
-
-def mail_command(envelope: EmailEnvelope, offer: ServerOffer) -> str:
-    """``MAIL FROM:<…>`` with the parameters that the server announced and the message needs."""
-    parts = [f"MAIL FROM:<{envelope.envelope_from}>"]
-    if offer.offers("SIZE"):
-        parts.append(f"SIZE={len(envelope.content)}")
-    if not envelope.content.isascii():
-        parts.append("BODY=8BITMIME")
-    if envelope.smtputf8:
-        parts.append("SMTPUTF8")
-    return " ".join(parts)
-
-
-def stuffed(content: bytes) -> bytes:
-    """Dots doubled at line starts (RFC 5321 section 4.5.2), CRLF at the end."""
-    if b"\n." in content or content.startswith(b"."):
-        content = _LINE_START_DOT.sub(b"..", content)
-    return content if content.endswith(b"\r\n") else content + b"\r\n"
-
-
-def envelope_fault(envelope: EmailEnvelope, offer: ServerOffer) -> Outcome | None:
-    """Why this envelope must not be tried on this server; None when it may."""
-    for address, failure in (
-        (envelope.recipient, FailureClass.ADDRESS),
-        (envelope.envelope_from, FailureClass.SENDER),
-    ):
-        if _UNSAFE.search(address):
-            return _unsendable(f"{address!r} is no address for SMTP", failure)
-        if not address.isascii() and not envelope.smtputf8:
-            return _unsendable(f"{address!r} needs SMTPUTF8", failure)
-    if not envelope.recipient:
-        return _unsendable("the recipient is empty", FailureClass.ADDRESS)
-    if envelope.smtputf8 and not offer.offers("SMTPUTF8"):
-        return _unsendable(
-            f"{offer.server} does not offer SMTPUTF8, which the non-ASCII part before the @ of"
-            " an address needs",
-            FailureClass.ADDRESS,
-        )
-    if _BARE_LINE_END.search(envelope.content):
-        return _unsendable("the message has line ends other than CRLF", FailureClass.CONTENT)
-    if not envelope.content.isascii() and not offer.offers("8BITMIME"):
-        return _unsendable(f"{offer.server} does not offer 8BITMIME", FailureClass.CONTENT)
-    if 0 < offer.size_limit < len(envelope.content):
-        return _unsendable(
-            f"the message has {len(envelope.content)} octets, {offer.server} takes"
-            f" {offer.size_limit}",
-            FailureClass.CONTENT,
-        )
-    return None
-
-
-def _unsendable(text: str, failure: FailureClass) -> Outcome:
-    return Outcome(kind=OutcomeKind.REJECTED, text=text, failure_class=failure)
+    def _finish(self, letter: Letter) -> None:
+        """Pass a refused letter's verdict on, once."""
+        if letter.refusal is not None:
+            self.finished.append((letter, *letter.refusal))

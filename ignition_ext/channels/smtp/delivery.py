@@ -1,22 +1,28 @@
-"""One call of ``deliver``: connections side by side over one feed, each message settled once."""
+"""One call of ``deliver``: connections side by side over one feed, each message settled once.
+
+Each connection has two lanes, long-lived tasks that carry one message after the other. Where the
+server pipelines they alternate: while one's message is on the wire, the other's result and next
+intent are being stored. So a connection never has more than two messages that are intended and
+not stored as settled. Elsewhere the second lane sleeps.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ignition_ext.channels.smtp.connection import Session, connect
-from ignition_ext.channels.smtp.conversation import Exchange
+from ignition_ext.channels.smtp.exchange import Exchange, session_error
 from ignition_ext.channels.smtp.feed import Feed
 from ignition_ext.channels.smtp.options import EmailEnvelope, SmtpOptions
 from ignition_ext.channels.smtp.reconnect import Setbacks
 from ignition_ext.channels.smtp.throttle import TokenBucket
 from ignition_ext.channels.transport import Journal
-from ignition_ext.errors import ChannelError, ConnectFailed, Throttled
-from ignition_ext.values import Delivery
+from ignition_ext.errors import ChannelError
+from ignition_ext.values import Delivery, MessageId
 
 # A cancelled task is soon killed: less patience than after a stop, yet enough for a reply that is
 # on its way.
@@ -27,15 +33,28 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Connection:
-    """One worker's: the session it holds, and how it fared."""
+    """The session that two lanes share, and how it fared.
+
+    ``doubled`` is set while the second lane may work: the server pipelines and has judged one.
+    """
 
     session: Session | None = None
     epoch: int = 0
     setbacks: int = 0
+    lanes: int = 2
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    doubled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class _Lane:
+    """At most one result, to be stored together with the next intent."""
+
+    unstored: list[Delivery] = field(default_factory=list)
 
 
 class SmtpDelivery:
-    """Workers are never cancelled; they are told to close, and at the end their links are cut.
+    """Lanes are never cancelled; they are told to close, and at the end their links are cut.
 
     So nothing can come between an intent and its settlement.
     """
@@ -62,13 +81,17 @@ class SmtpDelivery:
         if stop.is_set():
             return
         self._feed = Feed(self._source, ahead=self._options.connections)
-        workers = [asyncio.create_task(self._work()) for _ in range(self._options.connections)]
+        lanes = [
+            asyncio.create_task(self._run_lane(connection, first=first))
+            for connection in [_Connection() for _ in range(self._options.connections)]
+            for first in (True, False)
+        ]
         watcher = asyncio.create_task(self._close_on(stop))
         try:
-            await asyncio.wait(workers)
+            await asyncio.wait(lanes)
         except asyncio.CancelledError:
             self._close(_CANCEL_GRACE_SECONDS)
-            await self._outlast_cancellation(workers)
+            await self._outlast_cancellation(lanes)
             raise
         finally:
             watcher.cancel()
@@ -95,10 +118,10 @@ class SmtpDelivery:
         for session in self._sessions:
             session.wire.cut("Ignition stopped before the server answered")
 
-    async def _outlast_cancellation(self, workers: list[asyncio.Task[None]]) -> None:
-        while not all(worker.done() for worker in workers):
+    async def _outlast_cancellation(self, lanes: list[asyncio.Task[None]]) -> None:
+        while not all(lane.done() for lane in lanes):
             try:
-                await asyncio.wait(workers)
+                await asyncio.wait(lanes)
             except asyncio.CancelledError:
                 self._cut()
 
@@ -122,96 +145,140 @@ class SmtpDelivery:
             await asyncio.wait([task])
         return None if task.cancelled() else task.result()
 
-    async def _pause(self, seconds: float) -> None:
-        if seconds > 0:
-            await self._unless_closing(asyncio.sleep(seconds))
+    # one lane
 
-    # one worker
-
-    async def _work(self) -> None:
-        connection = _Connection()
+    async def _run_lane(self, connection: _Connection, *, first: bool) -> None:
+        lane = _Lane()
         try:
-            while (envelope := await self._feed.take()) is not None:
+            while (envelope := await self._next(connection, lane, first=first)) is not None:
                 try:
                     if self._closing.is_set():
                         break
-                    await self._with_probe(connection, envelope)
+                    await self._carry(connection, lane, envelope)
                 finally:
                     self._feed.finish()
+            await self._store(lane)
         except Exception as error:
             self._fail(error)
         finally:
-            await self._drop(connection, politely=True)
+            await self._leave(connection, first=first)
 
-    async def _with_probe(self, connection: _Connection, envelope: EmailEnvelope) -> None:
+    async def _next(
+        self, connection: _Connection, lane: _Lane, *, first: bool
+    ) -> EmailEnvelope | None:
+        """The next envelope; before any wait for it, what is not stored yet is stored."""
+        if not first and not connection.doubled.is_set():
+            await self._store(lane)
+            await connection.doubled.wait()
+        envelope = self._feed.take_now()
+        if envelope is None:
+            await self._store(lane)
+            envelope = await self._feed.take()
+        return envelope
+
+    async def _carry(self, connection: _Connection, lane: _Lane, envelope: EmailEnvelope) -> None:
         """After a setback (and at first) one connection tries; the others wait for it to get on."""
-        if connection.session is not None and not connection.session.wire.usable:
-            await self._drop(connection)
-        if connection.session is not None or self._setbacks.trusted:
-            await self._one(connection, envelope)
+        session = connection.session
+        if session is not None and session.usable:
+            await self._one(connection, lane, envelope)
             return
-        await self._probe.acquire()
-        try:
-            if not self._setbacks.trusted:
-                await self._one(connection, envelope)
-                return
-        finally:
-            self._probe.release()
-        await self._one(connection, envelope)
+        await self._store(lane)
+        if not self._setbacks.trusted:
+            async with self._probe:
+                if not self._setbacks.trusted:
+                    await self._one(connection, lane, envelope)
+                    await self._store(lane)
+                    return
+        await self._one(connection, lane, envelope)
 
-    async def _one(self, connection: _Connection, envelope: EmailEnvelope) -> None:
-        if connection.session is None and not await self._open(connection):
+    async def _one(self, connection: _Connection, lane: _Lane, envelope: EmailEnvelope) -> None:
+        session = connection.session
+        if session is None or not session.usable:
+            session = await self._open(connection)
+        if session is None:
             self._feed.give_back(envelope)
             await self._back_off(connection)
             return
-        if self._throttle is not None:
-            await self._pause(self._throttle.reserve())
-        if self._closing.is_set() or connection.session is None:
+        if self._throttle is not None and (wait := self._throttle.reserve()) > 0:
+            await self._store(lane)
+            await self._unless_closing(asyncio.sleep(wait))
+        if self._closing.is_set():
             return
-        exchange = await self._exchange(connection.session, envelope)
-        if exchange is None:
+        message_id = envelope.message_id
+        if message_id not in await self._turn(lane, message_id):
             return
+        exchange = await session.send(envelope)
+        lane.unstored.append(Delivery(message_id=message_id, outcome=exchange.outcome))
         if exchange.judged:
             self._setbacks.progress()
             connection.setbacks, connection.epoch = 0, self._setbacks.epoch
+            if session.pipelined:
+                connection.doubled.set()
         if exchange.fatal is not None:
             self._fail(exchange.fatal)
-        if not exchange.usable:
-            await self._drop(connection)
-            if not exchange.judged and exchange.fatal is None:
-                self._setback(connection, _session_error(exchange, self._options))
-                await self._back_off(connection)
+        elif not session.usable:
+            await self._lost(connection, lane, session, exchange)
 
-    async def _exchange(self, session: Session, envelope: EmailEnvelope) -> Exchange | None:
-        """Intend, converse, settle. None when the ledger says that it must not go."""
-        allowed = await self._journal.intend([envelope.message_id])
-        if envelope.message_id not in allowed:
-            return None
-        exchange = await session.conversation.send(envelope)
-        await self._journal.settle(
-            [Delivery(message_id=envelope.message_id, outcome=exchange.outcome)]
-        )
-        return exchange
+    async def _turn(self, lane: _Lane, message_id: MessageId) -> frozenset[MessageId]:
+        """Store the last result and the next intent at once; None of it twice, also on errors."""
+        unstored, lane.unstored = lane.unstored, []
+        if not unstored:
+            return await self._journal.intend((message_id,))
+        return await self._journal.turn(unstored, (message_id,))
 
-    async def _open(self, connection: _Connection) -> bool:
-        connection.epoch = self._setbacks.epoch
-        try:
-            session = await self._unless_closing(connect(self._options, self._login_gate))
-        except ChannelError as error:
-            self._setback(connection, error)
-            return False
-        if session is None:
-            return False
-        self._sessions.add(session)
-        connection.session = session
-        return True
+    async def _store(self, lane: _Lane) -> None:
+        if lane.unstored:
+            unstored, lane.unstored = lane.unstored, []
+            await self._journal.settle(unstored)
 
-    async def _drop(self, connection: _Connection, *, politely: bool = False) -> None:
-        session, connection.session = connection.session, None
-        if session is None:
-            return
-        if politely and session.wire.usable:
-            await session.quit()
+    async def _lost(
+        self, connection: _Connection, lane: _Lane, session: Session, exchange: Exchange
+    ) -> None:
+        """The session ended under this message; that is one setback for all that were on it."""
+        await self._store(lane)
+        await self._drop(connection, session)
+        if not exchange.judged and not session.counted:
+            session.counted = True
+            self._setback(connection, session_error(exchange.outcome, self._options.server))
+            await self._back_off(connection)
+
+    async def _leave(self, connection: _Connection, *, first: bool) -> None:
+        """The last one says goodbye; the second lane may have waited for its turn all the time."""
+        connection.lanes -= 1
+        if first:
+            connection.doubled.set()
+        if not connection.lanes and connection.session is not None:
+            await self._drop(connection, connection.session, politely=True)
+
+    # sessions
+
+    async def _open(self, connection: _Connection) -> Session | None:
+        async with connection.opening:
+            session = connection.session
+            if session is not None and session.usable:
+                return session
+            if session is not None:
+                await self._drop(connection, session)
+            connection.epoch = self._setbacks.epoch
+            try:
+                session = await self._unless_closing(connect(self._options, self._login_gate))
+            except ChannelError as error:
+                self._setback(connection, error)
+                return None
+            if session is not None:
+                self._sessions.add(session)
+                connection.session = session
+                if not session.pipelined:
+                    connection.doubled.clear()
+            return session
+
+    async def _drop(
+        self, connection: _Connection, session: Session, *, politely: bool = False
+    ) -> None:
+        if connection.session is session:
+            connection.session = None
+        if politely:
+            await session.wire.quit()
         else:
             await session.wire.close()
         self._sessions.discard(session)
@@ -225,18 +292,3 @@ class SmtpDelivery:
     async def _back_off(self, connection: _Connection) -> None:
         delay = self._setbacks.delay(connection.setbacks)
         await self._unless_closing(self._feed.until_drained(delay))
-
-
-def _session_error(exchange: Exchange, options: SmtpOptions) -> ChannelError:
-    outcome = exchange.outcome
-    if outcome.code:
-        return Throttled(
-            f"the server keeps asking to come back later: {outcome.code} {outcome.text}",
-            server=options.server,
-            code=outcome.code,
-        )
-    return ConnectFailed(
-        f"connections to the server do not hold: {outcome.text}",
-        server=options.server,
-        mend="Look into the server's log; nothing was judged in the last sessions.",
-    )

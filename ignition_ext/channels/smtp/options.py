@@ -26,9 +26,9 @@ class SmtpOptions:
         tls_context: overrides ``verify`` and the system's authorities, for private ones.
         connections: how many connections work side by side.
         pipelining: MAIL, RCPT and DATA may be written together where the server announces it
-            (RFC 2920); :class:`Conversation` does not yet make use of it.
+            (RFC 2920), and two messages may be under way on a connection; one by one elsewhere.
         connect_timeout: seconds for the connection, greeting, EHLO, STARTTLS and AUTH, each.
-        command_timeout: seconds for the reply to MAIL, RCPT and DATA, and for each stall of the
+        command_timeout: seconds for each reply to MAIL, RCPT and DATA, and for each stall of the
             body; RFC 5321 section 4.5.3.2 asks for five minutes.
         final_reply_timeout: seconds for the reply to the final dot; ten minutes in RFC 5321
             section 4.5.3.2.6, because giving up early makes duplicates.
@@ -56,8 +56,8 @@ class SmtpOptions:
     drain_timeout: float = 20
     per_second: float | None = None
     reconnect_attempts: int = 8
-    reconnect_base: float = 0.5
-    reconnect_max: float = 30
+    reconnect_base: float = 0.25
+    reconnect_max: float = 3
     tls_context: ssl.SSLContext | None = field(default=None, repr=False)
 
     @property

@@ -48,5 +48,5 @@ class SmtpTransport:
             ChannelError: as :meth:`deliver` does, at the first try.
         """
         session = await connect(self.options, asyncio.Lock())
-        await session.quit()
+        await session.wire.quit()
         return session.offer

@@ -46,6 +46,12 @@ class MemoryJournal:
                 await self.on_settle(delivery)
             self.settled[delivery.message_id] = delivery.outcome
 
+    async def turn(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        await self.settle(deliveries)
+        return await self.intend(ids)
+
     @property
     def kinds(self) -> Counter[OutcomeKind]:
         return Counter(outcome.kind for outcome in self.settled.values())

@@ -15,11 +15,11 @@ F = FailureClass
 
 
 def _judge(stage: Stage, line: str) -> Outcome:
-    return classify(stage, ReplyParser().feed(line.encode() + b"\r\n")[0])
+    return classify(stage, next(ReplyParser().feed(line.encode() + b"\r\n")))
 
 
 def _stops(stage: Stage, line: str) -> FailureClass | None:
-    return stops_run(stage, ReplyParser().feed(line.encode() + b"\r\n")[0])
+    return stops_run(stage, next(ReplyParser().feed(line.encode() + b"\r\n")))
 
 
 @pytest.mark.parametrize(

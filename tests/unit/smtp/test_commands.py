@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ignition_ext.channels.smtp import EmailEnvelope, ServerOffer
-from ignition_ext.channels.smtp.conversation import envelope_fault, mail_command, stuffed
+from ignition_ext.channels.smtp.letter import envelope_fault, mail_command, stuffed
 from ignition_ext.values import FailureClass, MessageId, OutcomeKind, new_id
 
 

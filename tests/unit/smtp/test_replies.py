@@ -42,7 +42,7 @@ def test_replies_do_not_depend_on_how_they_are_cut(
     found = [reply for start, end in pairwise(edges) for reply in parser.feed(stream[start:end])]
 
     assert [reply.code for reply in found] == [code for code, _ in replies]
-    assert found == ReplyParser().feed(stream)
+    assert found == list(ReplyParser().feed(stream))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_replies_do_not_depend_on_how_they_are_cut(
 )
 def test_reply_is_read(written: bytes, reply: Reply) -> None:
     """Code, enhanced code and text, also without text and over several lines."""
-    assert ReplyParser().feed(written) == [reply]
+    assert list(ReplyParser().feed(written)) == [reply]
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_reply_is_read(written: bytes, reply: Reply) -> None:
 def test_nonsense_is_refused(written: bytes) -> None:
     """Whatever is not a reply raises, and fills no memory."""
     with pytest.raises(MalformedReply):
-        ReplyParser().feed(written)
+        list(ReplyParser().feed(written))
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_replies_or_malformed(data: bytes) -> None:
     """Nothing else ever comes out of the parser."""
     try:
-        replies = ReplyParser().feed(data)
+        replies = list(ReplyParser().feed(data))
     except MalformedReply:
         return
 
