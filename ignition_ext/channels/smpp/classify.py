@@ -39,11 +39,17 @@ _PERMANENT: Mapping[FailureClass, frozenset[int]] = {
 _CLASS_OF = {code: kind for kind, codes in _PERMANENT.items() for code in codes}
 
 
-def classify(status: int, message_id: str = "") -> Outcome:
-    """The outcome that a response to submit_sm tells; unknown codes are temporary."""
+_ACCEPTED_CODE = f"0x{OK:08X}"
+
+
+def accepted(message_id: str) -> Outcome:
+    """The outcome that ESME_ROK tells."""
+    return Outcome(kind=OutcomeKind.ACCEPTED, code=_ACCEPTED_CODE, provider_id=message_id)
+
+
+def classify(status: int) -> Outcome:
+    """The outcome that a refusal of submit_sm tells; unknown codes are temporary."""
     code, text = f"0x{status:08X}", status_name(status)
-    if status == OK:
-        return Outcome(kind=OutcomeKind.ACCEPTED, code=code, provider_id=message_id)
     if status in _CLASS_OF:
         return Outcome(
             kind=OutcomeKind.REJECTED, code=code, text=text, failure_class=_CLASS_OF[status]

@@ -1,12 +1,13 @@
 """PDUs to values and back (SMPP 3.4 chapters 4 and 5).
 
-Writing goes through ``smpplib``'s command classes, after lengths and characters were checked
-here, because they cut what is too long without a word. Two more of their habits matter: a
-``sequence`` keyword only keeps them from asking a client for a number, the attribute counts; and
-a misspelt keyword is ignored, which is why each field is named once, here.
+Writing goes through ``smpplib``'s command classes. Three of their habits matter: they cut what is
+too long without a word, which is why the options check lengths; a ``sequence`` keyword only keeps
+them from asking a client for a number, the attribute counts; and a misspelt keyword is ignored,
+which is why each field is named once, here.
 
 Reading is done here: ``smpplib`` gives up on vendor TLVs and on known TLVs in other PDUs, and
-both come from real SMSCs.
+both come from real SMSCs. What comes by the thousand, submit_sm and deliver_sm with their
+responses, stands in :mod:`packed`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ TLV_INTERFACE_VERSION = 0x0210
 ADDRESS_CHARACTERS = 20
 SHORT_MESSAGE_OCTETS = 254
 
-_HEADER = struct.Struct(">LLLL")
+_HEADER, _TLV = struct.Struct(">LLLL"), struct.Struct(">HH")
 _BINDS = {
     BindType.RECEIVER: ("bind_receiver", commands.BindReceiver),
     BindType.TRANSMITTER: ("bind_transmitter", commands.BindTransmitter),
@@ -138,36 +139,6 @@ def encode_bind(options: SmppOptions, sequence: int) -> bytes:
     return _generate(pdu, sequence)
 
 
-def encode_submit(submit: Submit, sequence: int) -> bytes:
-    """submit_sm (section 4.4.1).
-
-    Raises:
-        FieldRefused: an address or the message is longer than its field.
-    """
-    _check_address("source_addr", submit.source)
-    _check_address("destination_addr", submit.destination)
-    if len(submit.short_message) > SHORT_MESSAGE_OCTETS:
-        raise FieldRefused(
-            "short_message", f"has {len(submit.short_message)} octets of {SHORT_MESSAGE_OCTETS}"
-        )
-    pdu = commands.SubmitSM(
-        "submit_sm",
-        sequence=sequence,
-        source_addr_ton=submit.source.ton,
-        source_addr_npi=submit.source.npi,
-        source_addr=submit.source.text,
-        dest_addr_ton=submit.destination.ton,
-        dest_addr_npi=submit.destination.npi,
-        destination_addr=submit.destination.text,
-        esm_class=submit.esm_class,
-        validity_period=submit.validity_period,
-        registered_delivery=submit.registered_delivery,
-        data_coding=submit.data_coding,
-        short_message=submit.short_message,
-    )
-    return _generate(pdu, sequence)
-
-
 def encode_enquire_link(sequence: int) -> bytes:
     """enquire_link (section 4.11)."""
     return _generate(commands.EnquireLink("enquire_link", sequence=sequence), sequence)
@@ -179,7 +150,6 @@ def encode_unbind(sequence: int) -> bytes:
 
 
 _RESPONSES: Mapping[int, Callable[[int], Any]] = {
-    DELIVER_SM: lambda status: commands.DeliverSMResp("deliver_sm_resp", status=status),
     # Alone among the responses it asks a client for a number, unless it is given one.
     DATA_SM: lambda status: commands.DataSMResp("data_sm_resp", status=status, sequence=0),
     ENQUIRE_LINK: lambda status: commands.EnquireLinkResp("enquire_link_resp", status=status),
@@ -199,15 +169,6 @@ def _generate(pdu: Any, sequence: int) -> bytes:
     return octets
 
 
-def _check_address(name: str, address: Address) -> None:
-    text = address.text
-    if len(text) > ADDRESS_CHARACTERS:
-        raise FieldRefused(name, f"has {len(text)} characters of {ADDRESS_CHARACTERS}")
-    if not text.isascii() or not (text.isprintable() or not text):
-        # CR, LF and NUL would end the field early or reach a log or a bill.
-        raise FieldRefused(name, "has characters that SMPP cannot carry")
-
-
 # ------------------------------------------------------------------ reading
 
 
@@ -215,11 +176,6 @@ def read_header(pdu: bytes) -> Header:
     """The header of a whole PDU."""
     _, command, status, sequence = _HEADER.unpack_from(pdu)
     return Header(command=command, status=status, sequence=sequence)
-
-
-def read_message_id(pdu: bytes) -> str:
-    """message_id of submit_sm_resp, verbatim; empty where the body is missing (section 4.4.2)."""
-    return _Reader(pdu).text() if len(pdu) > HEADER_OCTETS else ""
 
 
 def read_bind_answer(pdu: bytes) -> BindAnswer:
@@ -232,40 +188,43 @@ def read_bind_answer(pdu: bytes) -> BindAnswer:
     return BindAnswer(system_id=system_id, interface_version=version[0] if version else None)
 
 
-def read_deliver(pdu: bytes) -> Deliver:
-    """deliver_sm or data_sm; unknown TLVs are kept as octets.
+def read_data(pdu: bytes) -> Deliver:
+    """A whole data_sm (section 4.7.1); unknown TLVs are kept as octets.
 
     Raises:
         Malformed: the body ends early.
     """
-    is_data = read_header(pdu).command == DATA_SM
     reader = _Reader(pdu)
     reader.text()  # service_type
     source, destination = reader.address(), reader.address()
     esm_class = reader.octet()
-    message = b""
-    if is_data:
-        reader.octet()  # registered_delivery
-        data_coding = reader.octet()
-    else:
-        reader.octet()  # protocol_id
-        reader.octet()  # priority_flag
-        reader.text()  # schedule_delivery_time
-        reader.text()  # validity_period
-        reader.octet()  # registered_delivery
-        reader.octet()  # replace_if_present_flag
-        data_coding = reader.octet()
-        reader.octet()  # sm_default_msg_id
-        message = reader.octets(reader.octet())
+    reader.octet()  # registered_delivery
+    data_coding = reader.octet()
     tlvs = reader.tlvs()
     return Deliver(
         source=source,
         destination=destination,
         esm_class=esm_class,
         data_coding=data_coding,
-        message=message or tlvs.get(TLV_MESSAGE_PAYLOAD, b""),
+        message=tlvs.get(TLV_MESSAGE_PAYLOAD, b""),
         tlvs=tlvs,
     )
+
+
+def read_tlvs(pdu: bytes, at: int) -> dict[int, bytes]:
+    """The optional parameters from ``at`` on (section 3.2.4).
+
+    A torn last one is dropped: some SMSCs pad.
+    """
+    found: dict[int, bytes] = {}
+    while len(pdu) - at >= 4:
+        tag, length = _TLV.unpack_from(pdu, at)
+        end = at + 4 + length
+        if end > len(pdu):
+            break
+        found[tag] = pdu[at + 4 : end]
+        at = end
+    return found
 
 
 class _Reader:
@@ -300,16 +259,7 @@ class _Reader:
         return Address(text=self.text(), ton=ton, npi=npi)
 
     def tlvs(self) -> dict[int, bytes]:
-        """The optional parameters (section 3.2.4); a torn last one is dropped, as SMSCs pad."""
-        found: dict[int, bytes] = {}
-        while len(self._pdu) - self._at >= 4:
-            tag, length = struct.unpack_from(">HH", self._pdu, self._at)
-            end = self._at + 4 + length
-            if end > len(self._pdu):
-                break
-            found[tag] = self._pdu[self._at + 4 : end]
-            self._at = end
-        return found
+        return read_tlvs(self._pdu, self._at)
 
 
 def status_name(status: int) -> str:

@@ -46,7 +46,7 @@ async def open_session(options: SmppOptions, listener: Listener) -> tuple[Sessio
         ConnectFailed: nobody listens, TLS is not trusted, no answer, or ``0x0D``.
         AuthenticationFailed: system id, password or system type refused; never worth a second try.
         Throttled: the SMSC asks to come back later.
-        ProtocolViolation: what answers does not speak SMPP.
+        ProtocolViolation: what answers does not speak SMPP, or refuses the bind for good.
         ConfigurationError: the CA file cannot be read.
     """
     session = await _connect(options, listener)
@@ -73,6 +73,12 @@ async def _ask(options: SmppOptions, session: Session) -> bytes:
             mend=f"Check that this port speaks SMPP{hint}",
         ) from error
     except ConnectionError as error:
+        if session.is_garbled:
+            raise ProtocolViolation(
+                f"What answers there does not speak SMPP: {session.reason}",
+                server=options.server,
+                mend="Check the port, and whether it wants TLS.",
+            ) from error
         raise ConnectFailed(
             f"The connection ended before the bind was answered: {session.reason}.",
             server=options.server,

@@ -13,6 +13,7 @@ from ignition_ext.channels.smpp.message import SmsEnvelope
 from ignition_ext.channels.smpp.options import SmppOptions
 from ignition_ext.channels.smpp.prepare import References
 from ignition_ext.channels.smpp.session import Session
+from ignition_ext.channels.smpp.slot import Slot
 from ignition_ext.channels.smpp.worker import Worker
 from ignition_ext.channels.transport import Journal
 from ignition_ext.errors import ChannelError, ConnectFailed, Throttled
@@ -33,25 +34,19 @@ class DeliveryRun:
         journal: Journal,
         references: References,
         desk: ReceiptDesk,
+        slot: Slot,
         linger: float,
     ) -> None:
         self._options, self._desk, self._linger = options, desk, linger
-        self.journal, self.references = journal, references
-        self.intake = Intake(options.window * options.binds, self._wake_all)
-        self._finished: list[tuple[Worker, Delivery]] = []
-        self._some_finished = asyncio.Event()
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self.journal, self.slot = journal, slot
+        self.intake = Intake(options, references, self._wake_all)
         self._workers = [Worker(options, self) for _ in range(options.binds)]
         self._error: BaseException | None = None
 
     # -------------------------------------------------------------- what workers tell
 
-    def finish(self, worker: Worker, delivery: Delivery) -> None:
-        """Queue a delivery to be settled."""
-        self._finished.append((worker, delivery))
-        self._settled.clear()
-        self._some_finished.set()
+    def finished(self, delivery: Delivery) -> None:
+        """Expect the receipts of what was accepted."""
         if self._linger > 0:
             for part in delivery.parts:
                 if part.outcome.kind is OutcomeKind.ACCEPTED:
@@ -70,11 +65,9 @@ class DeliveryRun:
             asyncio.create_task(self._desk.run()),
             asyncio.create_task(self._watch(stop, feeder)),
         ]
-        settler = asyncio.create_task(self._settle())
         crew = asyncio.gather(*(self._work(worker) for worker in self._workers))
         try:
             await asyncio.shield(crew)
-            await self._wait_settled(settler)
             if self._error is None:
                 await self._await_receipts(stop)
         except asyncio.CancelledError:
@@ -83,10 +76,9 @@ class DeliveryRun:
             for worker in self._workers:
                 worker.hurry()
             await crew
-            await self._wait_settled(settler)
             raise
         finally:
-            await self._close([feeder, settler, *helpers])
+            await self._close([feeder, *helpers])
         if self._error is not None:
             raise self._error
 
@@ -101,6 +93,7 @@ class DeliveryRun:
             await worker.run()
         except _BUSY_BIND_ERRORS as error:
             self._lost_bind(worker, error)
+            await worker.close()
         except Exception as error:
             self._fail(error)
             worker.hurry()
@@ -127,34 +120,6 @@ class DeliveryRun:
         await asyncio.sleep(self._options.drain_timeout)
         for worker in self._workers:
             worker.hurry()
-
-    async def _settle(self) -> None:
-        try:
-            await self._settle_batches()
-        except Exception as error:
-            # Nothing can be written down any more, so nothing more may be sent.
-            self._fail(error)
-            raise
-
-    async def _settle_batches(self) -> None:
-        while True:
-            await self._some_finished.wait()
-            self._some_finished.clear()
-            batch, self._finished = self._finished, []
-            if not batch:
-                continue
-            await self.journal.settle([delivery for _, delivery in batch])
-            for worker, _ in batch:
-                worker.settled(1)
-            if not self._finished:
-                self._settled.set()
-
-    async def _wait_settled(self, settler: asyncio.Task[None]) -> None:
-        waiter = asyncio.create_task(self._settled.wait())
-        await asyncio.wait({settler, waiter}, return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        if settler.done():
-            settler.result()
 
     async def _await_receipts(self, stop: asyncio.Event) -> None:
         """Stay bound until each part has its final receipt, or none came for a while."""
@@ -186,9 +151,7 @@ class DeliveryRun:
 
     async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
         await self._desk.drained()
-        await asyncio.gather(
-            *(worker.session.close() for worker in self._workers if worker.session is not None)
-        )
+        await asyncio.gather(*(worker.close() for worker in self._workers))
         await self._desk.drained()
         for task in tasks:
             task.cancel()

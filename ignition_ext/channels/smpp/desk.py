@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from ignition_ext.channels.smpp import codec
+from ignition_ext.channels.smpp import codec, packed
 from ignition_ext.channels.smpp.options import ReceiptIdFormat, SmppOptions
 from ignition_ext.channels.smpp.receipt import (
     SmppReceipt,
@@ -48,7 +48,8 @@ class ReceiptDesk:
     def take(self, session: Session, header: codec.Header, pdu: bytes) -> None:
         """Queue a deliver_sm or data_sm, or refuse it at once."""
         try:
-            deliver = codec.read_deliver(pdu)
+            is_data = header.command == codec.DATA_SM
+            deliver = codec.read_data(pdu) if is_data else packed.read_deliver(pdu)
         except codec.Malformed as error:
             logger.warning("Malformed deliver_sm from %s: %s", self._options.server, error)
             session.respond(header, codec.INVALID_COMMAND_LENGTH)

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ignition_ext.channels.smpp.codec import Submit
 from ignition_ext.values import Delivery, MessageId, Outcome, OutcomeKind, PartOutcome
 
 
@@ -35,61 +34,86 @@ class SmsEnvelope:
 
 
 class Part:
-    """One submit_sm; ``tries`` counts refusals for now, ``throttled_at`` is the first of them."""
+    """One submit_sm, ready but for its header.
 
-    __slots__ = ("index", "message", "order", "submit", "throttled_at", "tries")
+    Attributes:
+        index: its place in the message, from 0.
+        body: what follows the header.
+        tries: refusals for now.
+        throttled_at: when the first of them came.
+        deadline: when it counts as unanswered, once it is written.
+    """
 
-    def __init__(self, message: SmsInFlight, index: int, submit: Submit, order: int) -> None:
-        self.message, self.index, self.submit, self.order = message, index, submit, order
+    __slots__ = ("body", "deadline", "index", "message", "throttled_at", "tries")
+
+    def __init__(self, message: SmsInFlight, index: int, body: bytes) -> None:
+        self.message, self.index, self.body = message, index, body
         self.tries = 0
         self.throttled_at: float | None = None
+        self.deadline = 0.0
 
 
 class SmsInFlight:
-    """A message that was intended and is not settled yet."""
+    """A message from the moment it is segmented until its outcome is handed over.
 
-    __slots__ = ("message_id", "outcomes", "parts", "started")
+    Attributes:
+        parts: none where the message cannot be sent; then ``refusal`` says why.
+        order: counts the messages; what is tried again goes by it.
+        started: whether a part was written.
+        accepted: whether a part was accepted: the message cannot be sent afresh.
+        refused: whether a part was refused for good: the rest need not be paid for.
+    """
 
-    def __init__(self, message_id: MessageId, submits: Sequence[Submit], order: int) -> None:
-        self.message_id = message_id
-        self.parts = [Part(self, index, submit, order) for index, submit in enumerate(submits)]
-        self.outcomes: list[Outcome | None] = [None] * len(submits)
-        self.started = False
+    __slots__ = (
+        "_missing",
+        "_outcomes",
+        "accepted",
+        "message_id",
+        "order",
+        "parts",
+        "refusal",
+        "refused",
+        "started",
+    )
+
+    def __init__(
+        self, message_id: MessageId, content: Sequence[bytes] | Outcome, order: int = 0
+    ) -> None:
+        self.message_id, self.order = message_id, order
+        self.refusal = content if isinstance(content, Outcome) else None
+        bodies = () if isinstance(content, Outcome) else content
+        self.parts = [Part(self, index, body) for index, body in enumerate(bodies)]
+        self._outcomes: list[Outcome | None] = [None] * len(bodies)
+        self._missing = len(bodies)
+        self.started = self.accepted = self.refused = False
 
     def record(self, part: Part, outcome: Outcome) -> None:
-        """Note what came of a part."""
-        self.outcomes[part.index] = outcome
-
-    @property
-    def refused(self) -> bool:
-        """Whether a part was refused for good: the rest need not be paid for."""
-        return any(
-            outcome is not None and outcome.kind is OutcomeKind.REJECTED
-            for outcome in self.outcomes
-        )
-
-    @property
-    def accepted(self) -> bool:
-        """Whether a part was accepted already: the message cannot be sent afresh."""
-        return any(
-            outcome is not None and outcome.kind is OutcomeKind.ACCEPTED
-            for outcome in self.outcomes
-        )
+        """Note what came of a part, once for each."""
+        self._outcomes[part.index] = outcome
+        self._missing -= 1
+        if outcome.kind is OutcomeKind.ACCEPTED:
+            self.accepted = True
+        elif outcome.kind is OutcomeKind.REJECTED:
+            self.refused = True
 
     @property
     def complete(self) -> bool:
         """Whether each part has its outcome."""
-        return None not in self.outcomes
+        return not self._missing
 
     def delivery(self) -> Delivery:
         """What to settle; the message is complete."""
-        outcomes = [outcome for outcome in self.outcomes if outcome is not None]
+        if self.refusal is not None:
+            return Delivery(message_id=self.message_id, outcome=self.refusal)
+        outcomes = [outcome for outcome in self._outcomes if outcome is not None]
         return Delivery(
             message_id=self.message_id,
             outcome=whole(outcomes),
             parts=tuple(
-                PartOutcome(part=number, parts=len(outcomes), outcome=outcome)
-                for number, outcome in enumerate(outcomes, start=1)
+                [
+                    PartOutcome(part=number, parts=len(outcomes), outcome=outcome)
+                    for number, outcome in enumerate(outcomes, start=1)
+                ]
             ),
         )
 

@@ -50,6 +50,7 @@ class SmppOptions:
         reconnect_base, reconnect_max: first and longest pause between attempts to connect.
         reconnect_timeout: how long a lost link is attempted again before giving up.
         bind_retry: pause after ``0x0D`` (bind failed, often "too many binds").
+        bind_patience: how long the first bind is attempted before giving up.
         throttle_base, throttle_max: first and longest pause after ``0x58`` and ``0x14``.
         throttle_patience: how long a throttled part is kept for another try in place.
     """
@@ -82,7 +83,8 @@ class SmppOptions:
     reconnect_base: float = 0.5
     reconnect_max: float = 15
     reconnect_timeout: float = 60
-    bind_retry: float = 20
+    bind_retry: float = 5
+    bind_patience: float = 20
     throttle_base: float = 0.5
     throttle_max: float = 30
     throttle_patience: float = 60

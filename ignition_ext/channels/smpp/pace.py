@@ -6,7 +6,6 @@ answers say so), and doubles the next pause; answered parts win both back step b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import uniform
 
 from ignition_ext.channels.smpp.options import SmppOptions
@@ -21,25 +20,38 @@ burst that a carrier's one-second counter would notice."""
 
 
 class Pace:
-    """Decides when the next part may be written; ``clock`` is monotonic seconds."""
+    """Decides how many parts may be written; ``now`` is always monotonic seconds.
 
-    def __init__(self, options: SmppOptions, clock: Callable[[], float]) -> None:
-        self._options, self._clock = options, clock
+    The time is handed in, so that who writes and then asks how long to wait asks about one and
+    the same moment: a token that comes in between would be waited for in vain.
+    """
+
+    def __init__(self, options: SmppOptions, now: float) -> None:
+        self._options = options
         self._factor = 1.0
         self._paused_until = 0.0
         self._pauses = 0
         self._good = 0
         self._tokens = 1.0
-        self._filled_at = clock()
+        self._filled_at = now
 
     @property
     def window(self) -> int:
         """How many parts may be unanswered now."""
         return max(1, int(self._options.window * self._factor))
 
-    def wait(self) -> float:
+    def allowance(self, now: float) -> int:
+        """How many parts may be written now."""
+        if now < self._paused_until:
+            return 0
+        rate = self._rate
+        if rate is None:
+            return self._options.window
+        self._refill(now, rate)
+        return int(self._tokens)
+
+    def wait(self, now: float) -> float:
         """Seconds until a part may be written; 0 when it may be now."""
-        now = self._clock()
         if now < self._paused_until:
             return self._paused_until - now
         rate = self._rate
@@ -48,30 +60,33 @@ class Pace:
         self._refill(now, rate)
         return 0.0 if self._tokens >= 1 else (1 - self._tokens) / rate
 
-    def soon(self) -> int:
+    def soon(self, now: float) -> int:
         """How many parts may be written within a quarter of a second, at least 1; 0 in a pause."""
-        if self._clock() < self._paused_until:
+        if now < self._paused_until:
             return 0
         rate = self._rate
         return self._options.window if rate is None else max(1, int(rate / 4))
 
-    def spend(self) -> None:
-        """Take the token of a part that is written."""
+    def spend(self, count: int) -> None:
+        """Take the tokens of parts that are written."""
         if self._options.rate is not None:
-            self._tokens -= 1
+            self._tokens -= count
 
-    def answered(self) -> None:
-        """A part was answered without a complaint about speed."""
-        if self._clock() < self._paused_until:
+    def answered(self, count: int, now: float) -> None:
+        """So many parts were answered without a complaint about speed."""
+        if now < self._paused_until:
             return
-        self._good += 1
-        if self._good >= self.window:
-            self._good, self._pauses = 0, 0
+        self._good += count
+        while self._good >= self.window:
+            self._good -= self.window
+            self._pauses = 0
+            if self._factor >= 1:
+                self._good = 0
+                return
             self._factor = min(1.0, self._factor + _STEP)
 
-    def throttled(self) -> None:
+    def throttled(self, now: float) -> None:
         """The SMSC said that it is too fast, or that its queue is full."""
-        now = self._clock()
         if now < self._paused_until:
             return
         base, most = self._options.throttle_base, self._options.throttle_max

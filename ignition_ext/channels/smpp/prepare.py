@@ -1,4 +1,4 @@
-"""From an envelope to the submit_sm of its parts."""
+"""From an envelope to the submit_sm of its parts, all but their headers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ignition_ext.channels.smpp.addresses import (
     destination_address,
     source_address,
 )
-from ignition_ext.channels.smpp.codec import Submit
+from ignition_ext.channels.smpp.codec import FieldRefused, Submit
 from ignition_ext.channels.smpp.message import SmsEnvelope
 from ignition_ext.channels.smpp.options import SmppOptions
+from ignition_ext.channels.smpp.packed import submit_body
 from ignition_ext.channels.smpp.segment import TextRefused, segment
 from ignition_ext.values import FailureClass, Outcome, OutcomeKind
 
@@ -46,8 +47,8 @@ class References:
 
 def prepare(
     envelope: SmsEnvelope, options: SmppOptions, references: References
-) -> tuple[Submit, ...] | Outcome:
-    """The parts to write, or why there are none."""
+) -> tuple[bytes, ...] | Outcome:
+    """The submit_sm bodies of the parts to write, or why there are none."""
     try:
         source = source_address(envelope.source, options.source_ton, options.source_npi)
     except AddressRefused as error:
@@ -67,19 +68,23 @@ def prepare(
             max_parts=options.max_parts,
             replace_typography=options.replace_typography,
         )
-    except TextRefused as error:
-        return _refused(FailureClass.CONTENT, error)
-    return tuple(
-        Submit(
-            source=source,
-            destination=destination,
-            short_message=part,
-            data_coding=segmented.data_coding,
-            esm_class=_UDH_INDICATOR if segmented.has_header else 0,
-            registered_delivery=_FINAL_RECEIPT,
+        return tuple(
+            [
+                submit_body(
+                    Submit(
+                        source=source,
+                        destination=destination,
+                        short_message=part,
+                        data_coding=segmented.data_coding,
+                        esm_class=_UDH_INDICATOR if segmented.has_header else 0,
+                        registered_delivery=_FINAL_RECEIPT,
+                    )
+                )
+                for part in segmented.parts
+            ]
         )
-        for part in segmented.parts
-    )
+    except (TextRefused, FieldRefused) as error:
+        return _refused(FailureClass.CONTENT, error)
 
 
 def _refused(failure_class: FailureClass, error: Exception) -> Outcome:

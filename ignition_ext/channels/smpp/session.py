@@ -1,20 +1,21 @@
 """One bind: a connection to an SMSC from its first octet to its last.
 
-The session knows PDUs and time, not messages: a caller hands it a part and is told once what came
-of it. The part stands in ``pending`` before its first octet is written, so an answer cannot come
-too early.
+The session knows PDUs and time, not messages: a caller hands it parts and is told once what came
+of each. A part stands in ``pending`` before its first octet is written, so an answer cannot come
+too early. All that is known of a part while it is unanswered is that dictionary's entry: no
+future, no task and no timer of its own. What came in one piece is told in one call, and what is
+written in one turn of the loop goes out in one piece.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
-from ignition_ext.channels.smpp import codec
-from ignition_ext.channels.smpp.framing import Framer, FramingError
+from ignition_ext.channels.smpp import codec, packed
+from ignition_ext.channels.smpp.framing import HEADER_OCTETS, Framer, FramingError
 from ignition_ext.channels.smpp.message import Part
 from ignition_ext.channels.smpp.options import SmppOptions
 
@@ -22,28 +23,30 @@ _LAST_SEQUENCE = 0x7FFFFFFF
 _UNBIND_SECONDS = 5.0
 """An SMSC that does not answer an unbind in this time is left without further words."""
 
+_SUBMIT_RESPONSE = codec.SUBMIT_SM | codec.RESPONSE
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+
+class Answer(NamedTuple):
     """The SMSC's answer to a part: ``status`` is command_status."""
 
+    part: Part
     status: int
     message_id: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoAnswer:
-    """Why there will be no answer; ``unsent`` when its last octet provably was not written."""
-
-    reason: str
-    unsent: bool = False
 
 
 class Listener(Protocol):
     """Whom a session tells; called from the event loop, must not block."""
 
-    def answered(self, part: Part, answer: Answer | NoAnswer) -> None:
-        """A part's outcome, once for each part."""
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """Answers to parts, in the order they came."""
+        ...
+
+    def lost(self, part: Part, reason: str, *, unsent: bool) -> None:
+        """A part will have no answer; ``unsent`` when its last octet provably was not written.
+
+        A part is either answered or lost, once. After the last of those that are lost together
+        comes :meth:`changed`.
+        """
         ...
 
     def delivered(self, session: Session, header: codec.Header, pdu: bytes) -> None:
@@ -56,7 +59,12 @@ class Listener(Protocol):
 
 
 class Session(asyncio.Protocol):
-    """A bind over one connection. Made by :func:`ignition_ext.channels.smpp.connect.bind`."""
+    """A bind over one connection. Made by :func:`ignition_ext.channels.smpp.connect.open_session`.
+
+    Attributes:
+        reason: why the connection ended.
+        is_garbled: whether it ended because what came is not SMPP.
+    """
 
     def __init__(self, options: SmppOptions, listener: Listener) -> None:
         self._options, self._listener = options, listener
@@ -64,9 +72,12 @@ class Session(asyncio.Protocol):
         self._framer = Framer()
         self._transport: asyncio.Transport | None = None
         self._sequence = 0
-        self._pending: dict[int, tuple[Part, float]] = {}
+        self._pending: dict[int, Part] = {}
         self._control: dict[int, asyncio.Future[bytes]] = {}
-        self._unflushed: int | None = None
+        self._output: list[bytes] = []
+        self._handed = 0
+        self._unflushed: list[tuple[int, int]] = []
+        self._unsent: frozenset[int] | None = None
         self._secure, self._paused = False, False
         self._heard_at = self._loop.time()
         self._probe: int | None = None
@@ -75,6 +86,7 @@ class Session(asyncio.Protocol):
         self._closed = self._loop.create_future()
         self._leaving = False
         self.reason = ""
+        self.is_garbled = False
 
     # -------------------------------------------------------------- what a caller does
 
@@ -91,27 +103,33 @@ class Session(asyncio.Protocol):
     @property
     def is_writable(self) -> bool:
         """Whether the socket takes octets now, rather than asyncio's buffer."""
-        return self.is_open and not self._paused
+        transport = self._transport
+        is_up = transport is not None and not transport.is_closing()
+        return is_up and not self._leaving and not self._paused
 
-    def submit(self, part: Part) -> None:
-        """Write a part; what came of it goes to the listener.
-
-        Raises:
-            FieldRefused: the part cannot be written; nothing was.
-        """
-        sequence = self._next_sequence()
-        octets = codec.encode_submit(part.submit, sequence)
-        self._pending[sequence] = part, self._loop.time() + self._options.response_timeout
-        self._unflushed = sequence
-        self._write(octets)
-        if not self._paused:
-            self._unflushed = None
-        if len(self._pending) == 1:
+    def submit(self, parts: Sequence[Part]) -> None:
+        """Write parts in one piece; what came of each goes to the listener."""
+        deadline = self._loop.time() + self._options.response_timeout
+        pending, output = self._pending, self._output
+        is_first = not pending
+        sequences = []
+        for part in parts:
+            sequence = self._next_sequence()
+            part.deadline = deadline
+            pending[sequence] = part
+            sequences.append(sequence)
+            output += (packed.submit_header(part.body, sequence), part.body)
+        self._flush()
+        if self._paused:
+            self._note_unflushed(sequences)
+        if is_first:
             self._arm()
 
     def respond(self, header: codec.Header, status: int) -> None:
         """Answer a deliver_sm or data_sm, if the connection still stands."""
-        if self._transport is not None and not self._closed.done():
+        if header.command == codec.DELIVER_SM:
+            self._write(packed.deliver_response(header.sequence, status))
+        else:
             self._write(codec.encode_response(header.command, header.sequence, status))
 
     async def request(self, encode: Callable[[int], bytes], timeout: float) -> bytes:
@@ -139,8 +157,13 @@ class Session(asyncio.Protocol):
     def abort(self, reason: str) -> None:
         """Drop the connection at once; unanswered parts are told so."""
         self.reason = self.reason or reason
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is None:
+            return
+        if not transport.is_closing():
+            taken = self._handed - transport.get_write_buffer_size()
+            self._unsent = frozenset(one for end, one in self._unflushed if end > taken)
+        transport.abort()
 
     async def close(self) -> None:
         """Unbind, wait for the answer a little, and close (section 4.2)."""
@@ -183,16 +206,18 @@ class Session(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The socket took the rest."""
-        self._paused, self._unflushed = False, None
+        self._paused = False
+        self._unflushed.clear()
         self._listener.changed()
 
     def data_received(self, data: bytes) -> None:
         """Octets came, in whatever pieces."""
         self._heard_at = self._loop.time()
         try:
-            for pdu in self._framer.feed(data):
-                self._receive(pdu)
+            self._receive(self._framer.feed(data))
         except FramingError as error:
+            self._receive(error.pdus)
+            self.is_garbled = True
             self.abort(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -203,10 +228,9 @@ class Session(asyncio.Protocol):
         if not self._closed.done():
             self._closed.set_result(None)
         pending, self._pending = self._pending, {}
-        # TLS has buffers that nobody can look into: there nothing is provably unsent.
-        torn = None if self._secure else self._unflushed
-        for sequence, (part, _) in pending.items():
-            self._listener.answered(part, NoAnswer(reason=self.reason, unsent=sequence == torn))
+        unsent = self._provably_unsent()
+        for sequence, part in pending.items():
+            self._listener.lost(part, self.reason, unsent=sequence in unsent)
         for future in self._control.values():
             if not future.done():
                 future.set_exception(ConnectionError(self.reason))
@@ -214,11 +238,24 @@ class Session(asyncio.Protocol):
 
     # -------------------------------------------------------------- PDUs
 
-    def _receive(self, pdu: bytes) -> None:
-        header = codec.read_header(pdu)
-        if header.command & codec.RESPONSE:
-            self._receive_response(header, pdu)
-            return
+    def _receive(self, pdus: Sequence[bytes]) -> None:
+        answers = []
+        unpack, pending = packed.HEADER.unpack_from, self._pending
+        for pdu in pdus:
+            _, command, status, sequence = unpack(pdu)
+            if command == _SUBMIT_RESPONSE and sequence in pending:
+                message_id = "" if status else packed.read_message_id(pdu)
+                answers.append(Answer(pending.pop(sequence), status, message_id))
+                continue
+            header = codec.Header(command=command, status=status, sequence=sequence)
+            if command & codec.RESPONSE:
+                self._receive_response(header, pdu)
+            else:
+                self._receive_request(header, pdu)
+        if answers:
+            self._listener.answered(answers)
+
+    def _receive_request(self, header: codec.Header, pdu: bytes) -> None:
         match header.command:
             case codec.ENQUIRE_LINK:
                 self._write(codec.encode_response(header.command, header.sequence))
@@ -247,30 +284,14 @@ class Session(asyncio.Protocol):
             if not future.done():
                 future.set_result(pdu)
             return
-        if header.command not in {codec.SUBMIT_SM | codec.RESPONSE, codec.GENERIC_NACK}:
+        if header.command != codec.GENERIC_NACK:
             return  # late, or an answer to nothing of ours
-        waiting = self._pending.pop(header.sequence, None)
-        if waiting is not None:
-            self._tell(waiting[0], header, pdu)
-        elif header.command == codec.GENERIC_NACK:
+        part = self._pending.pop(header.sequence, None)
+        if part is not None:
+            self._listener.answered([Answer(part, header.status or codec.INVALID_COMMAND_ID)])
+        else:
             # It names no request of ours: the SMSC lost its place in our stream.
             self.abort(f"generic_nack: {codec.status_name(header.status)}")
-
-    def _tell(self, part: Part, header: codec.Header, pdu: bytes) -> None:
-        status, message_id = header.status, ""
-        if status == codec.OK and header.command == codec.GENERIC_NACK:
-            status = codec.INVALID_COMMAND_ID
-        if status == codec.OK:
-            try:
-                message_id = codec.read_message_id(pdu)
-            except codec.Malformed:
-                # Accepted all the same; the id is what can be read of it.
-                message_id = pdu[16:].decode("latin-1")
-        self._listener.answered(part, Answer(status=status, message_id=message_id))
-
-    def _write(self, octets: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(octets)
 
     def _next_sequence(self) -> int:
         while True:
@@ -278,8 +299,48 @@ class Session(asyncio.Protocol):
             if self._sequence not in self._pending and self._sequence not in self._control:
                 return self._sequence
 
+    # -------------------------------------------------------------- octets out
+
+    def _write(self, octets: bytes) -> None:
+        """Write at the end of this turn of the loop, together with what else comes until then."""
+        if not self._output:
+            self._loop.call_soon(self._flush)
+        self._output.append(octets)
+
+    def _flush(self) -> None:
+        output, self._output = self._output, []
+        if output and self._transport is not None and not self._transport.is_closing():
+            octets = b"".join(output)
+            self._handed += len(octets)
+            self._transport.write(octets)
+
+    def _note_unflushed(self, sequences: Sequence[int]) -> None:
+        """Remember the parts of the piece just written that the socket did not take whole."""
+        assert self._transport is not None
+        taken, end = self._handed - self._transport.get_write_buffer_size(), self._handed
+        torn = []
+        for sequence in reversed(sequences):
+            if end <= taken:
+                break
+            torn.append((end, sequence))
+            end -= HEADER_OCTETS + len(self._pending[sequence].body)
+        self._unflushed += reversed(torn)
+
+    def _provably_unsent(self) -> frozenset[int]:
+        """Sequence numbers of the parts whose last octet was not written.
+
+        When the link broke under a write, nobody can say how much of the buffer went out before:
+        only its last part certainly did not. TLS has buffers that nobody can look into.
+        """
+        if self._secure:
+            return frozenset()
+        if self._unsent is not None:
+            return self._unsent
+        return frozenset(sequence for _, sequence in self._unflushed[-1:])
+
     def _end(self, reason: str) -> None:
         self.reason = self.reason or reason
+        self._flush()
         if self._transport is not None:
             self._transport.close()
         self._listener.changed()
@@ -302,8 +363,9 @@ class Session(asyncio.Protocol):
             due = self._heard_at + self._options.enquire_link
         else:
             due = self._probe_at + self._options.response_timeout
-        for _, deadline in self._pending.values():
-            return min(due, deadline)
+        # Parts stand in the order of writing, and all wait equally long: the first is the oldest.
+        for part in self._pending.values():
+            return min(due, part.deadline)
         return due
 
     def _tick(self) -> None:
@@ -322,12 +384,13 @@ class Session(asyncio.Protocol):
 
     def _expire(self, now: float) -> None:
         late = []
-        for sequence, (part, deadline) in self._pending.items():
-            if deadline > now:
+        for sequence, part in self._pending.items():
+            if part.deadline > now:
                 break
             late.append((sequence, part))
         for sequence, part in late:
             del self._pending[sequence]
-            self._listener.answered(
-                part, NoAnswer(reason=f"no answer within {self._options.response_timeout:g} s")
-            )
+            reason = f"no answer within {self._options.response_timeout:g} s"
+            self._listener.lost(part, reason, unsent=False)
+        if late:
+            self._listener.changed()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from ignition_ext.channels.smpp import codec
 from ignition_ext.channels.smpp.connect import SmscOffer, open_session
@@ -13,7 +12,8 @@ from ignition_ext.channels.smpp.desk import ReceiptDesk, Store
 from ignition_ext.channels.smpp.message import Part, SmsEnvelope
 from ignition_ext.channels.smpp.options import BindType, SmppOptions
 from ignition_ext.channels.smpp.prepare import References
-from ignition_ext.channels.smpp.session import Session
+from ignition_ext.channels.smpp.session import Answer, Session
+from ignition_ext.channels.smpp.slot import Slot, no_limit
 from ignition_ext.channels.transport import Journal
 from ignition_ext.errors import ConfigurationError
 
@@ -27,6 +27,7 @@ class SmppTransport:
             SMSC is told to keep them.
         receipt_linger: seconds to stay bound for receipts after the last answer, counted anew
             with each receipt; 0 to unbind at once.
+        slot: entered for each bind before it is opened, left when it is closed.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class SmppTransport:
         options: SmppOptions,
         on_receipts: Store | None = None,
         receipt_linger: float = 0,
+        slot: Slot = no_limit,
     ) -> None:
-        self.options = options
+        self.options, self._slot = options, slot
         self._on_receipts, self._linger = on_receipts, receipt_linger
         self._references = References(wide=options.wide_reference)
 
@@ -62,7 +64,7 @@ class SmppTransport:
             )
         linger = self._linger if self._on_receipts and self._hears else 0.0
         desk = ReceiptDesk(self.options, self._on_receipts)
-        run = DeliveryRun(self.options, journal, self._references, desk, linger)
+        run = DeliveryRun(self.options, journal, self._references, desk, self._slot, linger)
         await run.run(envelopes, stop)
 
     async def check(self) -> SmscOffer:
@@ -71,8 +73,9 @@ class SmppTransport:
         Raises:
             ChannelError: as :func:`ignition_ext.channels.smpp.connect.open_session`.
         """
-        session, offer = await open_session(self.options, _Deaf())
-        await session.close()
+        async with self._slot():
+            session, offer = await open_session(self.options, _Deaf())
+            await session.close()
         return offer
 
     @property
@@ -83,7 +86,10 @@ class SmppTransport:
 class _Deaf:
     """Listens to a session that only asks."""
 
-    def answered(self, part: Part, answer: Any) -> None:
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """Nothing was sent."""
+
+    def lost(self, part: Part, reason: str, *, unsent: bool) -> None:
         """Nothing was sent."""
 
     def delivered(self, session: Session, header: codec.Header, pdu: bytes) -> None:

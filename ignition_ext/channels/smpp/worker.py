@@ -1,33 +1,35 @@
-"""One bind at work: takes messages, records the intent, writes parts, hears answers, reconnects.
+"""One bind at work: takes messages, has the intent stored, writes parts, hears answers, reconnects.
 
-Everything happens in one loop that sleeps until something changed; answers only note what they
-say. A bind never has more messages intended and unsettled than its window is wide.
+Everything that can be done is done at once, by :meth:`Worker.wake`, whenever something changed:
+answers came, a turn was stored, the socket has room, a pause is over. Only connecting waits, and
+what is answered is settled meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
-from heapq import heappop, heappush
+from collections.abc import Sequence
 from typing import Protocol
 
 from ignition_ext.channels.smpp import codec
+from ignition_ext.channels.smpp.backlog import Backlog
+from ignition_ext.channels.smpp.books import Books
 from ignition_ext.channels.smpp.classify import (
     NOT_BOUND,
     QUEUE_FULL,
     REFUSES_LOGIN,
     REFUSES_PROTOCOL,
     SLOW_DOWN,
+    accepted,
     classify,
 )
 from ignition_ext.channels.smpp.intake import Intake
 from ignition_ext.channels.smpp.message import Part, SmsInFlight
 from ignition_ext.channels.smpp.options import SmppOptions
 from ignition_ext.channels.smpp.pace import Pace
-from ignition_ext.channels.smpp.prepare import References, prepare
 from ignition_ext.channels.smpp.reconnect import Reconnector
-from ignition_ext.channels.smpp.session import Answer, NoAnswer, Session
+from ignition_ext.channels.smpp.session import Answer, Session
+from ignition_ext.channels.smpp.slot import Slot
 from ignition_ext.channels.transport import Journal
 from ignition_ext.errors import AuthenticationFailed, ChannelError, ProtocolViolation
 from ignition_ext.values import Delivery, FailureClass, Outcome, OutcomeKind
@@ -45,10 +47,10 @@ class Office(Protocol):
 
     intake: Intake
     journal: Journal
-    references: References
+    slot: Slot
 
-    def finish(self, worker: Worker, delivery: Delivery) -> None:
-        """Take over a message whose outcome is known, to settle it."""
+    def finished(self, delivery: Delivery) -> None:
+        """Hear of a message whose outcome is known and will be stored."""
         ...
 
     def delivered(self, session: Session, header: codec.Header, pdu: bytes) -> None:
@@ -56,82 +58,50 @@ class Office(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Again:
-    """A part to be tried again, not before ``due``, in the order of the messages."""
-
-    due: float
-    order: int
-    index: int
-    part: Part
-    outcome: Outcome
-
-    def __lt__(self, other: _Again) -> bool:
-        return (self.due, self.order, self.index) < (other.due, other.order, other.index)
-
-
 class Worker:
     """Drains the intake through one bind."""
 
     def __init__(self, options: SmppOptions, office: Office) -> None:
         self._loop = asyncio.get_running_loop()
-        self._options, self._office = options, office
-        self._pace = Pace(options, self._loop.time)
-        self._reconnector = Reconnector(options, self, self._loop.time)
-        self._fresh: deque[Part] = deque()
-        self._again: list[_Again] = []
-        self._wake = asyncio.Event()
-        self._unsettled = 0
-        self._orders = 0
+        self._options, self._office, self._intake = options, office, office.intake
+        self._pace = Pace(options, self._loop.time())
+        self._reconnector = Reconnector(options, self, office.slot, self._loop.time)
+        self._backlog = Backlog()
+        self._books = Books(options.window, office.journal, self._admitted)
+        self._look = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
         self._is_stopping = self._is_keeping = False
         self._error: ChannelError | None = None
-        self._opening: asyncio.Task[Session | None] | None = None
-        self.session: Session | None = None
+        self._opening: asyncio.Task[Session] | None = None
+        self._session: Session | None = None
 
     # -------------------------------------------------------------- from outside
-
-    def wake(self) -> None:
-        """Something changed."""
-        self._wake.set()
-
-    def settled(self, count: int) -> None:
-        """So many of this bind's messages are settled; the window has room again."""
-        self._unsettled -= count
-        self._wake.set()
 
     def stop(self) -> None:
         """Take nothing new, give back what was not begun, finish the rest."""
         self._is_stopping = True
         self._give_back(begun=False)
-        self._leave_if_done()
+        self.wake()
 
     def hurry(self) -> None:
         """Stop waiting: what is unanswered now is uncertain."""
-        self.stop()
-        if self.session is not None:
-            self.session.abort("stopped while answers were outstanding")
+        self._is_stopping = True
+        if self._session is not None:
+            self._session.abort("stopped while answers were outstanding")
         self._give_back(begun=True)
-        self._leave_if_done()
+        self.wake()
 
     async def run(self) -> None:
-        """Work until nothing is left; the session stays open.
+        """Work until nothing is left and everything is stored; the session stays open.
 
         Raises:
-            ChannelError: no bind to be had; each message of this worker has its outcome.
+            ChannelError: no bind to be had; each message of this worker has its outcome stored.
         """
         try:
-            while not self._is_done:
-                self._wake.clear()
-                if not await self._ensure_session():
-                    continue
-                self._write()
-                room = self._room()
-                if room > 0 and not self._office.intake.is_empty:
-                    await self._admit(room)
-                elif not self._is_done:
-                    await self._sleep()
+            await self._work()
         except ChannelError:
             self.hurry()
+            await self._work()
             raise
         if self._error is not None:
             raise self._error
@@ -144,69 +114,81 @@ class Worker:
         """
         self._is_keeping = True
         while True:
-            self._wake.clear()
-            await self._ensure_session()
-            await self._wake.wait()
+            self._look.clear()
+            if not self._is_open:
+                await self._open()
+            await self._look.wait()
+
+    async def close(self) -> None:
+        """Unbind, and give back the right to bind."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._session is not None:
+            await self._session.close()
+        await self._reconnector.release()
 
     # -------------------------------------------------------------- what a session tells
 
-    def answered(self, part: Part, answer: Answer | NoAnswer) -> None:
-        """Note what came of a part."""
-        self._wake.set()
-        if isinstance(answer, NoAnswer):
-            self._unanswered(part, answer)
-            return
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """Note what came of parts."""
         self._reconnector.progress()
-        outcome = classify(answer.status, answer.message_id)
-        status = answer.status
-        if status in SLOW_DOWN:
-            self._pace.throttled()
-            self._slowed_down(part, status, outcome)
+        now = self._loop.time()
+        contented = 0
+        for part, status, message_id in answers:
+            if status == codec.OK:
+                self._record(part, accepted(message_id))
+            elif status in SLOW_DOWN:
+                self._pace.throttled(now)
+                self._slowed_down(part, status, now)
+                continue
+            else:
+                self._refused(part, status, now)
+            contented += 1
+        self._pace.answered(contented, now)
+        self.wake()
+
+    def lost(self, part: Part, reason: str, *, unsent: bool) -> None:
+        """Note that a part will not be answered."""
+        if unsent and not self._is_stopping:
+            self._backlog.put_back(part)
             return
-        self._pace.answered()
-        if status in REFUSES_LOGIN | REFUSES_PROTOCOL:
-            self._refused_as_a_whole(outcome)
-        elif status in NOT_BOUND and self.session is not None:
-            self.session.abort(outcome.text)
-        is_mid_message = part.message.accepted and outcome.kind is OutcomeKind.DEFERRED
-        if (is_mid_message or status in NOT_BOUND) and part.tries < _PART_TRIES:
-            self._try_again(part, outcome, _PART_PAUSE)
-        else:
-            self._record(part, outcome)
+        kind = OutcomeKind.UNSENT if unsent else OutcomeKind.UNCERTAIN
+        self._record(part, _lost(kind, reason))
 
     def delivered(self, session: Session, header: codec.Header, pdu: bytes) -> None:
         """Hand on a deliver_sm or data_sm."""
+        self._reconnector.progress()
         self._office.delivered(session, header, pdu)
 
     def changed(self) -> None:
         """The session can take more, or nothing any more."""
-        self._wake.set()
+        self.wake()
 
     # -------------------------------------------------------------- outcomes
 
-    def _unanswered(self, part: Part, answer: NoAnswer) -> None:
-        if answer.unsent and not self._is_stopping:
-            self._fresh.appendleft(part)
-            return
-        kind = OutcomeKind.UNSENT if answer.unsent else OutcomeKind.UNCERTAIN
-        self._record(part, _lost(kind, answer.reason))
+    def _refused(self, part: Part, status: int, now: float) -> None:
+        outcome = classify(status)
+        if status in REFUSES_LOGIN | REFUSES_PROTOCOL:
+            self._refused_as_a_whole(outcome)
+        elif status in NOT_BOUND and self._session is not None:
+            self._session.abort(outcome.text)
+        is_mid_message = part.message.accepted and outcome.kind is OutcomeKind.DEFERRED
+        if (is_mid_message or status in NOT_BOUND) and part.tries < _PART_TRIES:
+            self._backlog.try_again(part, outcome, now + _PART_PAUSE)
+        else:
+            self._record(part, outcome)
 
-    def _slowed_down(self, part: Part, status: int, outcome: Outcome) -> None:
-        now = self._loop.time()
+    def _slowed_down(self, part: Part, status: int, now: float) -> None:
+        outcome = classify(status)
         if part.throttled_at is None:
             part.throttled_at = now
         is_patient = now - part.throttled_at < self._options.throttle_patience
         if status == QUEUE_FULL and part.tries >= _QUEUE_FULL_TRIES:
             is_patient = False
         if is_patient and (not self._is_stopping or part.message.accepted):
-            self._try_again(part, outcome, 0)
+            self._backlog.try_again(part, outcome, now)
         else:
             self._record(part, outcome)
-
-    def _try_again(self, part: Part, outcome: Outcome, pause: float) -> None:
-        part.tries += 1
-        due = self._loop.time() + pause
-        heappush(self._again, _Again(due, part.order, part.index, part, outcome))
 
     def _refused_as_a_whole(self, outcome: Outcome) -> None:
         kind = AuthenticationFailed if outcome.failure_class is FailureClass.AUTH else None
@@ -219,159 +201,147 @@ class Worker:
         self.stop()
 
     def _record(self, part: Part, outcome: Outcome) -> None:
-        message = part.message
-        message.record(part, outcome)
-        if message.complete:
-            self._office.finish(self, message.delivery())
+        part.message.record(part, outcome)
+        if part.message.complete:
+            self._finish(part.message)
+
+    def _finish(self, message: SmsInFlight) -> None:
+        delivery = message.delivery()
+        self._office.finished(delivery)
+        self._books.finish(delivery)
 
     def _give_back(self, *, begun: bool) -> None:
-        """Give outcomes to parts that wait; without ``begun`` only of messages not begun yet."""
-        fresh, self._fresh = self._fresh, deque()
-        for part in fresh:
-            if begun or not part.message.started:
-                self._record(part, _lost(OutcomeKind.UNSENT, "stopped before it was written"))
-            else:
-                self._fresh.append(part)
-        again, self._again = self._again, []
-        for entry in again:
-            if begun or not entry.part.message.accepted:
-                self._record(entry.part, entry.outcome)
-            else:
-                heappush(self._again, entry)
+        for part, refusal in self._backlog.clear(begun=begun):
+            never = _lost(OutcomeKind.UNSENT, "stopped before it was written")
+            self._record(part, refusal or never)
 
-    # -------------------------------------------------------------- the loop
+    # -------------------------------------------------------------- the session
+
+    @property
+    def _is_open(self) -> bool:
+        return self._session is not None and self._session.is_open
+
+    @property
+    def _has_work(self) -> bool:
+        """Whether there is, or may come, anything to write."""
+        if self._is_keeping or self._backlog:
+            return True
+        return not self._is_stopping and (bool(self._books.coming) or not self._intake.is_over)
 
     @property
     def _is_done(self) -> bool:
-        intake = self._office.intake
-        no_more = self._is_stopping or (intake.is_exhausted and intake.is_empty)
-        in_flight = self.session.in_flight if self.session is not None else 0
-        if self._is_keeping:
-            return False
-        return no_more and not self._fresh and not self._again and not in_flight
+        in_flight = self._session.in_flight if self._session is not None else 0
+        return not self._has_work and not in_flight and self._books.is_clear
 
-    async def _ensure_session(self) -> bool:
-        if self.session is not None:
-            if self.session.is_open:
-                return True
-            await self.session.wait_closed()
-            self.session = None
-            if self._is_done:
-                return False
-        self._opening = asyncio.create_task(self._reconnector.open(self._pause))
+    async def _work(self) -> None:
+        while not self._is_done:
+            self._look.clear()
+            if self._books.error is not None:
+                raise self._books.error
+            if self._has_work and not self._is_open:
+                await self._open()
+                self.wake()
+            else:
+                await self._look.wait()
+        if self._books.error is not None:
+            raise self._books.error
+
+    async def _open(self) -> None:
+        if self._session is not None:
+            await self._session.wait_closed()
+            self._session = None
+        if not self._has_work:
+            return
+        self._opening = asyncio.create_task(self._reconnector.open())
         try:
             await asyncio.wait({self._opening})
-            self.session = None if self._opening.cancelled() else self._opening.result()
+            self._session = None if self._opening.cancelled() else self._opening.result()
         finally:
             self._opening.cancel()
             await asyncio.wait({self._opening})
             self._opening = None
-        return self.session is not None
 
-    def _leave_if_done(self) -> None:
-        if self._opening is not None and self._is_done:
+    # -------------------------------------------------------------- what can be done now
+
+    def wake(self) -> None:
+        """Something changed: write what may go, begin a turn if one is due."""
+        now = self._loop.time()
+        pause = self._write(now)
+        room = min(self._room(now), len(self._intake))
+        if self._books.wants_turn(room):
+            self._books.turn(self._intake.take(room))
+        self._sleep(now, pause)
+        if self._opening is not None and not self._has_work:
             self._opening.cancel()
-        self._wake.set()
+        if not self._is_open or self._is_done or self._books.error is not None:
+            self._look.set()
 
-    async def _pause(self, seconds: float) -> bool:
-        deadline = self._loop.time() + seconds
-        while not self._is_done:
-            left = deadline - self._loop.time()
-            if left <= 0:
-                return True
-            self._wake.clear()
-            await self._wait(left)
-        return False
-
-    def _room(self) -> int:
-        """How many messages may be intended: as many as can be written at once."""
-        if self._is_stopping or self.session is None or not self.session.is_writable:
-            return 0
-        waiting = self.session.in_flight + len(self._fresh) + len(self._again)
-        return min(
-            self._options.window - self._unsettled,
-            self._pace.window - waiting,
-            self._pace.soon() - len(self._fresh),
-        )
-
-    async def _admit(self, room: int) -> None:
-        envelopes = self._office.intake.take(room)
-        allowed = await self._office.journal.intend([one.message_id for one in envelopes])
-        for envelope in envelopes:
-            if envelope.message_id not in allowed:
-                continue
-            self._unsettled += 1
-            submits = prepare(envelope, self._options, self._office.references)
-            if isinstance(submits, Outcome):
-                self._office.finish(self, Delivery(message_id=envelope.message_id, outcome=submits))
-                continue
-            self._orders += 1
-            self._fresh.extend(SmsInFlight(envelope.message_id, submits, self._orders).parts)
-        if self._is_stopping:
-            self._give_back(begun=False)
-
-    def _write(self) -> None:
-        session = self.session
-        while session is not None and session.is_writable:
-            if session.in_flight >= self._pace.window or self._pace.wait() > 0:
-                return
-            part = self._next_part()
-            if part is None:
-                return
+    def _write(self, now: float) -> float | None:
+        """Write what may go; seconds until more may, None when something else must happen first."""
+        session = self._session
+        if session is None or not session.is_writable:
+            return None
+        free = min(self._pace.window - session.in_flight, self._pace.allowance(now))
+        parts: list[Part] = []
+        for part in self._backlog.ready(now) if free > 0 else ():
             if part.message.refused:
                 reason = "another part of the message was refused"
                 self._record(part, _lost(OutcomeKind.UNSENT, reason))
                 continue
             part.message.started = True
-            self._pace.spend()
-            try:
-                session.submit(part)
-            except codec.FieldRefused as error:
-                self._record(part, _unwritable(error))
+            parts.append(part)
+            if len(parts) == free:
+                break
+        if parts:
+            self._pace.spend(len(parts))
+            session.submit(parts)
+        return self._pause(session, now)
 
-    def _next_part(self) -> Part | None:
-        if self._again and self._again[0].due <= self._loop.time():
-            return heappop(self._again).part
-        return self._fresh.popleft() if self._fresh else None
+    def _pause(self, session: Session, now: float) -> float | None:
+        if session.in_flight >= self._pace.window:
+            return None
+        ready = self._backlog.wait(now)
+        if ready is None:
+            # Nothing is admitted in a back-off, and it ends by time alone.
+            return self._pace.wait(now) if len(self._intake) else None
+        return max(ready, self._pace.wait(now))
 
-    async def _sleep(self) -> None:
-        """Sleep until something changed, or until the pace or a pause lets the next part go."""
-        now = self._loop.time()
-        due = [max(self._again[0].due, now)] if self._again else []
-        if self._fresh or not self._office.intake.is_empty:
-            due.append(now)
-        if not due:
-            await self._wait(None)
-            return
-        seconds = max(min(due) - now, self._pace.wait())
-        if seconds > 0:
-            await self._wait(seconds)
-        elif not self._has_place:
-            await self._wait(None)  # an answer, a settlement or the socket will wake us
-        # Otherwise the token came between the last write and now: write at once.
+    def _sleep(self, now: float, pause: float | None) -> None:
+        """Come back after ``pause``; a pause that is no more is forgotten."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if pause:
+            self._timer = self._loop.call_at(now + pause, self.wake)
 
-    @property
-    def _has_place(self) -> bool:
-        session = self.session
-        if session is None or not session.is_writable:
-            return False
-        is_narrow = session.in_flight >= self._pace.window
-        return not is_narrow and bool(self._fresh or self._again or self._room() > 0)
+    def _room(self, now: float) -> int:
+        """How many messages may be intended: as many as can be written at once."""
+        session = self._session
+        if self._is_stopping or session is None or not session.is_writable:
+            return 0
+        coming = self._books.coming
+        waiting = session.in_flight + len(self._backlog) + coming
+        return max(
+            0,
+            min(
+                self._books.room,
+                self._pace.window - waiting,
+                self._pace.soon(now) - self._backlog.fresh - coming,
+            ),
+        )
 
-    async def _wait(self, seconds: float | None) -> None:
-        timer = None if seconds is None else self._loop.call_later(seconds, self._wake.set)
-        try:
-            await self._wake.wait()
-        finally:
-            if timer is not None:
-                timer.cancel()
+    def _admitted(self, messages: Sequence[SmsInFlight]) -> None:
+        for message in messages:
+            if message.refusal is None:
+                self._backlog.add(message.parts)
+            else:
+                self._finish(message)
+        if self._is_stopping:
+            self._give_back(begun=False)
+        self.wake()
 
 
 def _lost(kind: OutcomeKind, reason: str) -> Outcome:
     return Outcome(
         kind=kind, text=reason, failure_class=FailureClass.CONNECTION, charges_attempt=False
     )
-
-
-def _unwritable(error: codec.FieldRefused) -> Outcome:
-    return Outcome(kind=OutcomeKind.REJECTED, text=str(error), failure_class=FailureClass.CONTENT)

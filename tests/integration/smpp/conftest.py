@@ -22,7 +22,7 @@ class WatchfulJournal:
         self.groups: list[int] = []
         self.deliveries: dict[MessageId, Delivery] = {}
         self.forbidden: set[MessageId] = set()
-        self.most_open = 0
+        self.most_open = self.turns = 0
         self.changed = asyncio.Event()
 
     async def intend(self, ids: Sequence[MessageId]) -> frozenset[MessageId]:
@@ -44,6 +44,15 @@ class WatchfulJournal:
             assert delivery.message_id not in self.deliveries, "settled twice"
             self.deliveries[delivery.message_id] = delivery
         self.changed.set()
+
+    async def turn(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        """Settle and intend in one step, as a transaction does."""
+        self.turns += 1
+        if deliveries:
+            await self.settle(deliveries)
+        return await self.intend(ids) if ids else frozenset()
 
     @property
     def kinds(self) -> Counter[OutcomeKind]:
@@ -85,6 +94,7 @@ class Bench:
             "reconnect_base": 0.01,
             "reconnect_timeout": 2.0,
             "bind_retry": 0.02,
+            "bind_patience": 2.0,
             "throttle_base": 0.01,
         }
         return SmppOptions(**(values | changes))  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ async def test_bind_failed_for_too_long_is_an_error(bench: Any) -> None:
     """It names the likely reasons."""
     bench.smsc.bind_statuses = [0x0D] * 1000
     with pytest.raises(ConnectFailed, match="too many binds"):
-        await bench.deliver(ONE, reconnect_timeout=0.1, reconnect_max=0.05)
+        await bench.deliver(ONE, bind_patience=0.1)
 
     assert bench.journal.intended == []
 
@@ -148,27 +148,38 @@ async def test_a_silent_server(bench: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00\x00\x00\x08", b""],
+    ("answer", "error", "words"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", ProtocolViolation, "does not speak SMPP"),
+        (b"\x00\x00\x00\x08", ProtocolViolation, "does not speak SMPP"),
+        (b"", ConnectFailed, "before the bind was answered"),
+    ],
     ids=["http", "short", "hang up"],
-)  # fmt: skip
-async def test_a_server_that_answers_nonsense(bench: Any, answer: bytes) -> None:
-    """One error, no hanging."""
+)
+async def test_a_server_that_answers_nonsense(
+    bench: Any, answer: bytes, error: type[ChannelError], words: str
+) -> None:
+    """One error that says what it is, no hanging, no second try."""
+    connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
         await reader.read(16)
         writer.write(answer)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        with pytest.raises(ConnectFailed, match="before the bind was answered"):
+        with pytest.raises(error, match=words):
             await bench.deliver(ONE, port=server.sockets[0].getsockname()[1])
+    assert connections == 1
 
 
 async def test_a_stop_interrupts_the_waiting_for_a_bind(bench: Any, wait_until: Until) -> None:
     """Nobody waits out a slow retry."""
     bench.smsc.bind_statuses = [0x0D] * 1000
-    task = asyncio.create_task(bench.deliver(ONE, bind_retry=60, reconnect_timeout=600))
+    task = asyncio.create_task(bench.deliver(ONE, bind_retry=60, bind_patience=600))
     await wait_until(lambda: bench.smsc.bind_attempts == 1)
     bench.stop.set()
     async with asyncio.timeout(3):
@@ -243,7 +254,7 @@ async def test_a_ca_file_that_is_none(bench: Any, tmp_path: Path) -> None:
 
 async def test_plain_against_tls_and_the_reverse(bench: Any, secure: Any) -> None:
     """Each is a clear error, not a hang."""
-    with pytest.raises(ConnectFailed):
+    with pytest.raises((ConnectFailed, ProtocolViolation)):
         await bench.deliver(ONE, port=secure.port, response_timeout=1)
     with pytest.raises(ConnectFailed):
         await bench.deliver(ONE, tls=True, connect_timeout=1)

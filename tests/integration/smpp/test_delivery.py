@@ -394,7 +394,7 @@ async def test_a_failing_source_ends_the_delivery(bench: Any) -> None:
 async def test_a_failing_journal_ends_the_delivery(bench: Any) -> None:
     """When nothing can be written down, nothing more is sent."""
 
-    async def settle(_: object) -> None:
+    async def settle(deliveries: object) -> None:
         raise OSError("the database is away")
 
     bench.journal.settle = settle

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
-from ignition_ext.channels.smpp import SmppOptions, codec
+from ignition_ext.channels.smpp import SmppOptions, codec, packed
 from ignition_ext.channels.smpp.message import Part, SmsInFlight
-from ignition_ext.channels.smpp.session import Answer, NoAnswer, Session
+from ignition_ext.channels.smpp.session import Answer, Session
 from ignition_ext.devtools import smsc_wire as wire
 from ignition_ext.values import MessageId, new_id
 
@@ -21,12 +22,27 @@ class Recorder:
     """Keeps what a session tells."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[Part, Answer | NoAnswer]] = []
+        self.answers: list[Answer] = []
+        self.lost_parts: list[tuple[Part, bool]] = []
+        self.calls = 0
 
-    def answered(self, part: Part, answer: Answer | NoAnswer) -> None:
+    def answered(self, answers: Sequence[Answer]) -> None:
+        """Keep them; a part is told once."""
+        self.calls += 1
+        for answer in answers:
+            assert answer.part not in self.told, "told twice"
+            self.answers.append(answer)
+
+    def lost(self, part: Part, reason: str, *, unsent: bool) -> None:
         """Keep it; a part is told once."""
-        assert part not in [one for one, _ in self.told], "told twice"
-        self.told.append((part, answer))
+        assert part not in self.told, "told twice"
+        assert reason
+        self.lost_parts.append((part, unsent))
+
+    @property
+    def told(self) -> list[Part]:
+        """The parts whose end is known."""
+        return [one.part for one in self.answers] + [part for part, _ in self.lost_parts]
 
     def delivered(self, session: Session, header: codec.Header, pdu: bytes) -> None:
         """Answer nothing."""
@@ -38,11 +54,14 @@ class Recorder:
 class Line:
     """A session and the far end of its connection."""
 
-    def __init__(self, session: Session, recorder: Recorder, far: socket.socket) -> None:
-        self.session, self.recorder, self.far = session, recorder, far
+    def __init__(
+        self, transport: asyncio.Transport, session: Session, recorder: Recorder, far: socket.socket
+    ) -> None:
+        self.transport, self.session = transport, session
+        self.recorder, self.far = recorder, far
 
-    def read_pdus(self) -> list[bytes]:
-        """The whole PDUs that reached the far end until now."""
+    def read_octets(self) -> bytes:
+        """What reached the far end until now and was not read yet."""
         self.far.setblocking(False)
         octets = b""
         try:
@@ -50,6 +69,11 @@ class Line:
                 octets += chunk
         except BlockingIOError:
             pass
+        return octets
+
+    def read_pdus(self) -> list[bytes]:
+        """The whole PDUs in it."""
+        octets = self.read_octets()
         pdus = []
         while len(octets) >= 4 and len(octets) >= int.from_bytes(octets[:4], "big"):
             length = int.from_bytes(octets[:4], "big")
@@ -66,67 +90,150 @@ async def line() -> AsyncIterator[Line]:
     recorder = Recorder()
     options = SmppOptions(host="far", system_id="s")
     session = Session(options, recorder)
-    await asyncio.get_running_loop().create_connection(lambda: session, sock=near)
-    yield Line(session, recorder, far)
+    transport, _ = await asyncio.get_running_loop().create_connection(lambda: session, sock=near)
+    yield Line(transport, session, recorder, far)
     session.abort("test is over")
     await session.wait_closed()
     far.close()
 
 
-def part() -> Part:
+def part(octets: int = 140) -> Part:
     """A submit_sm."""
     address = codec.Address(text="4915112345678", ton=1, npi=1)
     submit = codec.Submit(
-        source=address, destination=address, short_message=b"x" * 140, data_coding=0
+        source=address, destination=address, short_message=b"x" * octets, data_coding=0
     )
-    return SmsInFlight(MessageId(new_id()), [submit], 1).parts[0]
+    return SmsInFlight(MessageId(new_id()), [packed.submit_body(submit)], 1).parts[0]
 
 
-async def test_only_the_part_whose_last_octet_was_not_taken_is_unsent(line: Line) -> None:
+def fill(line: Line, together: int) -> list[Part]:
+    """Write until the socket takes no more; what was written."""
+    written: list[Part] = []
+    while line.session.is_writable:
+        parts = [part() for _ in range(together)]
+        line.session.submit(parts)
+        written += parts
+    return written
+
+
+@pytest.mark.parametrize("together", [1, 3, 100, 1000])
+async def test_only_parts_whose_last_octet_was_not_taken_are_unsent(
+    line: Line, together: int
+) -> None:
     """The far end counts: whole PDUs there, and uncertain parts here, are as many."""
-    written = 0
-    while line.session.is_writable:
-        line.session.submit(part())
-        written += 1
+    written = len(fill(line, together))
     line.session.abort("the link is lost")
+    line.session.abort("and again")
     await line.session.wait_closed()
 
-    told = [answer for _, answer in line.recorder.told]
-    assert [answer.unsent for answer in told if isinstance(answer, NoAnswer)] == [
-        *[False] * (written - 1),
-        True,
-    ]
-    assert len(line.read_pdus()) == written - 1
-
-
-async def test_once_the_socket_took_it_a_part_is_uncertain(line: Line, wait_until: Until) -> None:
-    """The far end reads on, the session may write again, then the link is lost."""
-    written = 0
-    while line.session.is_writable:
-        line.session.submit(part())
-        written += 1
+    unsent = [is_unsent for _, is_unsent in line.recorder.lost_parts]
     arrived = len(line.read_pdus())
-    await wait_until(lambda: line.session.is_writable)
+    assert len(unsent) == written
+    assert unsent == [False] * arrived + [True] * (written - arrived)
+    assert arrived < written
+
+
+@pytest.mark.parametrize("together", [1, 100])
+async def test_a_link_that_breaks_by_itself_leaves_little_to_prove(
+    line: Line, together: int
+) -> None:
+    """Nobody tells what went out of the buffer before: what may have arrived is not unsent."""
+    written = len(fill(line, together))
+    line.far.close()
+    await line.session.wait_closed()
+
+    unsent = [is_unsent for _, is_unsent in line.recorder.lost_parts]
+    assert len(unsent) == written
+    assert unsent == [False] * (written - 1) + [True]
+
+
+@pytest.mark.parametrize("together", [1, 100])
+async def test_once_the_socket_took_it_a_part_is_uncertain(
+    line: Line, wait_until: Until, together: int
+) -> None:
+    """The far end reads on, the session may write again, then the link is lost."""
+    written = fill(line, together)
+    arrived = len(line.read_octets())
+    whole = sum(len(one.body) + 16 for one in written)
+
+    def read_on() -> bool:
+        nonlocal arrived
+        arrived += len(line.read_octets())
+        return line.session.is_writable
+
+    await wait_until(read_on)
     line.session.abort("the link is lost")
     await line.session.wait_closed()
 
-    assert not [one for _, one in line.recorder.told if isinstance(one, NoAnswer) and one.unsent]
-    assert len(line.recorder.told) == written
-    assert arrived + 1 == written
+    assert [is_unsent for _, is_unsent in line.recorder.lost_parts] == [False] * len(written)
+    assert arrived + len(line.read_octets()) == whole
 
 
 async def test_an_answer_finds_its_part_whatever_the_order(line: Line, wait_until: Until) -> None:
     """By sequence number; what answers nothing is dropped."""
     parts = [part() for _ in range(3)]
-    for one in parts:
-        line.session.submit(one)
+    line.session.submit(parts[:1])
+    line.session.submit(parts[1:])
     sequences = [wire.HEADER.unpack_from(pdu)[3] for pdu in line.read_pdus()]
     for number in (*reversed(sequences), sequences[0], 999):
         line.far.send(wire.pack(0x80000004, 0, number, wire.string(f"id{number}")))
-    await wait_until(lambda: len(line.recorder.told) == 3)
+    await wait_until(lambda: len(line.recorder.answers) == 3)
 
     assert sequences == [1, 2, 3]
-    assert line.recorder.told == [
-        (parts[number - 1], Answer(status=0, message_id=f"id{number}")) for number in (3, 2, 1)
+    assert line.recorder.answers == [
+        Answer(parts[number - 1], 0, f"id{number}") for number in (3, 2, 1)
     ]
     assert line.session.in_flight == 0
+
+
+async def test_what_comes_together_is_told_together(line: Line) -> None:
+    """One call for a window of answers, and none is lost that stands before a broken length."""
+    parts = [part() for _ in range(50)]
+    line.session.submit(parts)
+    octets = b"".join(wire.pack(0x80000004, 0, n, wire.string(f"id{n}")) for n in range(1, 41))
+    line.far.send(octets + b"\xff" * 16)
+    await line.session.wait_closed()
+
+    assert [one.part for one in line.recorder.answers] == parts[:40]
+    assert line.recorder.calls == 1
+    assert [one for one, _ in line.recorder.lost_parts] == parts[40:]
+    assert line.session.is_garbled
+
+
+async def test_what_is_written_in_one_turn_goes_out_in_one_piece(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty receipts come in one piece, and their fifty answers go out in one."""
+    pieces: list[bytes] = []
+    write = line.transport.write
+
+    def count(octets: bytes) -> None:
+        pieces.append(octets)
+        write(octets)
+
+    monkeypatch.setattr(line.transport, "write", count)
+    for number in range(50):
+        line.session.respond(codec.Header(command=5, status=0, sequence=number + 1), 0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert len(pieces) == 1
+    assert [wire.HEADER.unpack_from(pdu)[3] for pdu in line.read_pdus()] == list(range(1, 51))
+
+
+async def test_no_part_has_a_timer_of_its_own(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred unanswered parts in ten pieces cost one timer."""
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    call_at = loop.call_at
+
+    def count(when: float, *rest: Any, **more: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *rest, **more)
+
+    monkeypatch.setattr(loop, "call_at", count)
+    for _ in range(10):
+        line.session.submit([part(0) for _ in range(10)])
+
+    assert line.session.in_flight == 100
+    assert len(timers) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from smpplib import consts
 
-from ignition_ext.channels.smpp.classify import classify
+from ignition_ext.channels.smpp.classify import accepted, classify
 from ignition_ext.values import FailureClass, OutcomeKind
 
 DEFERRED, REJECTED = OutcomeKind.DEFERRED, OutcomeKind.REJECTED
@@ -61,7 +61,7 @@ def test_statuses(
 
 def test_acceptance_keeps_the_id() -> None:
     """Verbatim: the receipt will have to be matched with it."""
-    outcome = classify(0, "00aB-7")
+    outcome = accepted("00aB-7")
 
     assert (outcome.kind, outcome.provider_id) == (OutcomeKind.ACCEPTED, "00aB-7")
     assert outcome.failure_class is None

@@ -52,3 +52,16 @@ def test_half_a_pdu_waits() -> None:
     assert framer.feed(pdu[:7]) == []
     assert framer.held == 7
     assert framer.feed(pdu[7:] + pdu) == [pdu, pdu]
+
+
+@given(pdus.filter(bool), st.data())
+def test_what_came_before_a_broken_length_is_kept(whole: list[bytes], data: st.DataObject) -> None:
+    """An answer is an answer, also when nonsense follows in the same piece."""
+    stream = b"".join(whole) + b"\xff" * 16
+    cut = data.draw(st.integers(0, len(stream) - 17))
+    framer = Framer()
+    found = framer.feed(stream[:cut])
+    with pytest.raises(FramingError) as caught:
+        framer.feed(stream[cut:])
+
+    assert [*found, *caught.value.pdus] == whole

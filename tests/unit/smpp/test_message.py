@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ignition_ext.channels.smpp.message import SmsEnvelope, whole
+from ignition_ext.channels.smpp.message import SmsEnvelope, SmsInFlight, whole
 from ignition_ext.channels.smpp.options import SmppOptions
 from ignition_ext.channels.smpp.prepare import References, prepare
+from ignition_ext.devtools import smsc_wire as wire
 from ignition_ext.values import FailureClass, MessageId, Outcome, OutcomeKind, new_id
 
 KINDS = {
@@ -58,6 +61,37 @@ def test_a_partial_message_says_which_part_and_how_many() -> None:
     assert "2 of 3 parts were accepted. Part 2" in whole(outcomes("ara")).text
 
 
+@given(st.text(st.sampled_from("adrun"), min_size=1, max_size=6), st.randoms())
+def test_parts_may_be_told_in_any_order(letters: str, chance: Random) -> None:
+    """The message is complete with the last of them, its parts stand in order."""
+    message = SmsInFlight(MessageId(new_id()), [b"body"] * len(letters), 1)
+    told = list(zip(message.parts, outcomes(letters), strict=True))
+    chance.shuffle(told)
+    for part, outcome in told:
+        assert not message.complete
+        message.record(part, outcome)
+
+    assert message.complete
+    assert message.accepted == ("a" in letters)
+    assert message.refused == ("r" in letters)
+    delivery = message.delivery()
+    assert [one.outcome.text for one in delivery.parts] == list(letters)
+    assert [(one.part, one.parts) for one in delivery.parts] == [
+        (number, len(letters)) for number in range(1, len(letters) + 1)
+    ]
+    assert delivery.outcome == whole(outcomes(letters))
+
+
+def test_a_message_that_cannot_be_sent_has_no_parts() -> None:
+    """It is complete from the start, with the reason."""
+    refusal = Outcome(kind=OutcomeKind.REJECTED, text="no number")
+    message = SmsInFlight(MessageId(new_id()), refusal)
+
+    assert message.complete
+    assert message.parts == []
+    assert (message.delivery().outcome, message.delivery().parts) == (refusal, ())
+
+
 def test_references_never_repeat_within_a_round() -> None:
     """256 long messages to one handset bear 256 references; random ones would collide at once."""
     references = References(wide=False)
@@ -71,12 +105,16 @@ def test_long_messages_to_one_number_differ_in_their_reference() -> None:
     options, references = SmppOptions(host="h", system_id="s"), References(wide=False)
     seen = set()
     for _ in range(20):
-        submits = prepare(envelope("x" * 200), options, references)
-        assert not isinstance(submits, Outcome)
-        assert [one.short_message[5] for one in submits] == [1, 2]
+        bodies = prepare(envelope("x" * 200), options, references)
+        assert not isinstance(bodies, Outcome)
+        submits = [
+            wire.read_submit(wire.pack(wire.SUBMIT_SM, 0, 1, body), message_id="", session=1)
+            for body in bodies
+        ]
+        assert [one.octets[5] for one in submits] == [1, 2]
         assert all(one.registered_delivery == 1 for one in submits)
         assert all(one.esm_class == 0x40 for one in submits)
-        seen.add(submits[0].short_message[3])
+        seen.add(submits[0].octets[3])
     assert len(seen) == 20
 
 
