@@ -15,6 +15,7 @@
         ├── ConnectFailed         not reachable, TLS not trusted     (ConnectionError)
         ├── AuthenticationFailed  user or password refused
         ├── Throttled             the server asks to come back later
+        │   └── MustWait          we leave it alone ourselves: its circuit is open, its binds used
         └── ProtocolViolation     the server answers nonsense
 
 A message names the thing, the place and the mend. Results for single recipients are values
@@ -156,6 +157,13 @@ class Throttled(ChannelError):
     ) -> None:
         self.retry_after = retry_after
         super().__init__(message, server=server, code=code, temporary=True, mend=mend)
+
+
+class MustWait(Throttled):
+    """Others of ours have the server's binds, or its circuit is open; nobody was asked.
+
+    Whoever meets it gives its messages back and comes again after ``retry_after``.
+    """
 
 
 class ProtocolViolation(ChannelError):

@@ -1,7 +1,7 @@
 """What all senders on all nodes share: rates, binds, and whether a server is to be left alone.
 
-Each row is a lease with an end, by the database's clock. A server is every tenant's, so binds and
-circuits belong to none; a rate's key names its tenant where it has one.
+Each row is a lease with an end, by the database's clock. A server is every tenant's: there
+``tenant_id`` says who met it, and decides nothing.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class BindSlot(SQLModel, table=True):
 
     account: str = Field(primary_key=True, sa_type=text(300), description="host:port/system_id")
     number: int = Field(primary_key=True, description="From 1 to the binds that are allowed.")
+    tenant_id: int | None = Field(default=None, description="Whose run holds it.")
     holder: UUID = Field(sa_type=Uuid)
     owner: str = Field(sa_type=text(200), description="For people: host, process, run.")
     taken_at: datetime = Field(sa_type=UtcDateTime)
@@ -66,6 +67,7 @@ class Circuit(SQLModel, table=True):
     )
 
     server: str = Field(primary_key=True, sa_type=text(400), description="host:port[/user]")
+    tenant_id: int | None = Field(default=None, description="Whose run met the trouble.")
     trouble: str = Field(sa_type=text(16))
     failures: int = Field(description="In a row.")
     trips: int = Field(default=0, description="Times that it opened without a success between.")

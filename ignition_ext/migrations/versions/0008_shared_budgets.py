@@ -31,6 +31,7 @@ def upgrade() -> None:
         "bind_slot",
         sa.Column("account", sa.String(300), primary_key=True),
         sa.Column("number", sa.Integer(), primary_key=True),
+        sa.Column("tenant_id", sa.Integer()),
         sa.Column("holder", sa.Uuid(), nullable=False),
         sa.Column("owner", sa.String(200), nullable=False),
         sa.Column("taken_at", TIME, nullable=False),
@@ -39,6 +40,7 @@ def upgrade() -> None:
     op.create_table(
         "circuit",
         sa.Column("server", sa.String(400), primary_key=True),
+        sa.Column("tenant_id", sa.Integer()),
         sa.Column("trouble", sa.String(16), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("trips", sa.Integer(), nullable=False),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from bisect import bisect_right
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ignition_ext.budgets.rate import Limit, Want
 from ignition_ext.database import Database
 from ignition_ext.errors import DatabaseError
 
-SPEND = Path(__file__).with_name("spend.py")
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
 RATE, SECONDS = 60, 4.0
 FAST = Limit(key="tenant:acme", rate=1000)
 
@@ -30,17 +30,6 @@ async def keys(database: Database) -> list[str]:
     async with database.engine.connect() as connection:
         rows = await connection.execute(text("SELECT key FROM rate_budget ORDER BY key"))
         return list(rows.scalars())
-
-
-async def start(url: str, *arguments: object) -> asyncio.subprocess.Process:
-    """A sender of its own process, which waits for a line on its stdin."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(SPEND), url, *map(str, arguments), stdin=pipe, stdout=pipe
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    return process
 
 
 async def run_senders(processes: list[asyncio.subprocess.Process]) -> list[list[float]]:
@@ -58,10 +47,10 @@ def require_rate(used: list[float], rate: float) -> None:
             assert count <= rate * width + rate + 1
 
 
-async def test_two_processes_together_keep_the_rate(database: Database) -> None:
+async def test_two_processes_together_keep_the_rate(database: Database, start: Start) -> None:
     """The uses of both, laid side by side: never more than the rate, and fairly shared."""
     url = database.url.render_as_string(hide_password=False)
-    senders = [await start(url, "campaign:acme/news", RATE, SECONDS) for _ in range(2)]
+    senders = [await start("spend.py", url, "campaign:acme/news", RATE, SECONDS) for _ in range(2)]
     shares = await run_senders(senders)
 
     used = [at for share in shares for at in share]
@@ -70,11 +59,11 @@ async def test_two_processes_together_keep_the_rate(database: Database) -> None:
     assert min(map(len, shares)) >= len(used) * 0.25
 
 
-async def test_a_killed_sender_takes_little_with_it(database: Database) -> None:
+async def test_a_killed_sender_takes_little_with_it(database: Database, start: Start) -> None:
     """The other goes on, and gets its places when they have passed."""
     url = database.url.render_as_string(hide_password=False)
-    victim = await start(url, "server:h:25", RATE, 60)
-    other = await start(url, "server:h:25", RATE, SECONDS)
+    victim = await start("spend.py", url, "server:h:25", RATE, 60)
+    other = await start("spend.py", url, "server:h:25", RATE, SECONDS)
     assert victim.stdin is not None
     assert victim.stdout is not None
     victim.stdin.write(b"go\n")
@@ -155,7 +144,7 @@ async def test_unused_places_are_given_back(database: Database) -> None:
 
 
 async def test_the_nodes_clock_does_not_matter(
-    postgres_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    postgres_database_url: str, start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two nodes five minutes apart share one line: only the database tells the time."""
     url = postgres_database_url
@@ -170,9 +159,9 @@ async def test_the_nodes_clock_does_not_matter(
         "        return super().now(tz) + d.timedelta(minutes=5)\n"
         "d.datetime = Late\n"
     )
-    there = await start(url, "server:h:25", RATE, 2)
+    there = await start("spend.py", url, "server:h:25", RATE, 2)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    ahead = await start(url, "server:h:25", RATE, 2)
+    ahead = await start("spend.py", url, "server:h:25", RATE, 2)
     shares = await run_senders([there, ahead])
 
     require_rate([at for share in shares for at in share], RATE)
