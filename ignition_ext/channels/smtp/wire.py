@@ -24,6 +24,8 @@ _CLOSE_SECONDS = 3.0
 # Body, dot and the next commands go out in one write up to this size, the most that one TLS
 # record holds and that an idle socket takes at once. Above it the body goes first.
 _ONE_WRITE = 16_384
+# Some dozen replies; a server may write no more than one for each command that is not answered.
+_READ_SIZE = 4096
 # How often the clock is looked at: four times in the shortest time that a server has.
 _LOOKS = 4
 
@@ -32,8 +34,10 @@ class LinkLost(Exception):
     """The connection ended, or the server did not answer in time."""
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.BufferedProtocol):
     """Takes over a connected transport.
+
+    It reads into a buffer of its own: asyncio would allocate 256 KiB for each reply.
 
     Args:
         beneath: the socket's transport where ``transport`` encrypts for it and it is known.
@@ -52,6 +56,7 @@ class Wire(asyncio.Protocol):
         self._conversation = conversation
         self._options = options
         self._parser = ReplyParser()
+        self._read = bytearray(_READ_SIZE)
         self._waiters: dict[Letter, asyncio.Future[Exchange]] = {}
         self._broken: Exception | None = None
         self._closed = self._loop.create_future()
@@ -127,14 +132,18 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Never called: the transport is connected when it is taken over."""
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where replies go; what is more stays with the kernel until the next time."""
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Deal with replies; nonsense breaks the link."""
         if self._broken is not None:
             return
         conversation = self._conversation
         fault: Exception | None = None
         try:
-            for reply in self._parser.feed(data):
+            for reply in self._parser.feed(bytes(self._read[:nbytes])):
                 conversation.receive(reply)
                 self._since = self._loop.time()
         except MalformedReply as error:

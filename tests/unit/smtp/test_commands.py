@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ignition_ext.channels.smtp import EmailEnvelope, ServerOffer
-from ignition_ext.channels.smtp.letter import envelope_fault, mail_command, stuffed
-from ignition_ext.values import FailureClass, MessageId, OutcomeKind, new_id
+from ignition_ext.channels.smtp.letter import Letter, mail_command, make_letter, stuffed
+from ignition_ext.values import FailureClass, MessageId, Outcome, OutcomeKind, new_id
 
 
 def _offer(**extensions: str) -> ServerOffer:
@@ -50,9 +50,9 @@ def test_an_address_cannot_hold_a_command(address: str, field: str) -> None:
     """What could end the command is refused, and not written."""
     envelope = _envelope(recipient=address) if field == "recipient" else _envelope(sender=address)
 
-    fault = envelope_fault(envelope, _offer(SMTPUTF8="", x8BITMIME=""))
+    fault = make_letter(envelope, _offer(SMTPUTF8="", x8BITMIME=""))
 
-    assert fault is not None
+    assert isinstance(fault, Outcome)
     assert fault.kind is OutcomeKind.REJECTED
 
 
@@ -78,17 +78,21 @@ def test_what_the_server_cannot_take_is_refused_here(
     envelope: EmailEnvelope, offer: ServerOffer, failure: FailureClass, word: str
 ) -> None:
     """Each with its class and in words."""
-    fault = envelope_fault(envelope, offer)
+    fault = make_letter(envelope, offer)
 
-    assert fault is not None
+    assert isinstance(fault, Outcome)
     assert fault.failure_class is failure
     assert word in fault.text
 
 
 def test_ordinary_envelope_may_go() -> None:
     """Also a bounce address that is empty, and a size limit of 0, which means none."""
-    assert envelope_fault(_envelope(sender=""), _offer(SIZE="0")) is None
-    assert envelope_fault(_envelope(), _offer(SIZE="nonsense")) is None
+    for offer in (_offer(SIZE="0"), _offer(SIZE="nonsense")):
+        letter = make_letter(_envelope(sender=""), offer)
+
+        assert isinstance(letter, Letter)
+        assert letter.mail.startswith(b"MAIL FROM:<>")
+        assert letter.rcpt == b"RCPT TO:<ada@example.com>\r\n"
 
 
 def test_mail_command_says_only_what_is_announced_and_needed() -> None:
@@ -109,6 +113,7 @@ def test_dots_survive(lines: list[str]) -> None:
 
     body = stuffed(content)
 
+    assert body is not None
     wire = body.split(b"\r\n")
     assert b"." not in wire
     assert b"\r\n".join(line.removeprefix(b".") for line in wire) == (content or b"\r\n")
@@ -118,3 +123,12 @@ def test_last_line_is_ended() -> None:
     """The final dot needs a line of its own."""
     assert stuffed(b"x") == b"x\r\n"
     assert stuffed(b"..\r\n.") == b"...\r\n..\r\n"
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"a", b"\xff"]), max_size=9))
+def test_only_pairs_end_lines(pieces: list[bytes]) -> None:
+    """A lone CR or LF anywhere is seen; nothing else is refused."""
+    content = b"".join(pieces)
+    rest = content.replace(b"\r\n", b"")
+
+    assert (stuffed(content) is None) == (b"\r" in rest or b"\n" in rest)
