@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import mimetypes
 import re
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ignition_ext.errors import ConfigurationError
-from ignition_ext.templates.mime_headers import WIDTH, HeaderError, checked, mime_field
+from ignition_ext.templates.mime_headers import HeaderError, checked, mime_field
+from ignition_ext.templates.mime_text import base64_lines
 
 # The large mailbox providers take 25 MB a message; base64 adds 37 % to it, and the text needs room.
 MAX_TOTAL_BYTES = 18 * 1024 * 1024
@@ -166,10 +166,3 @@ def _type_parameters(attachment: Attachment) -> dict[str, str]:
     except UnicodeDecodeError:
         return {}
     return {"charset": "utf-8"}
-
-
-def base64_lines(content: bytes) -> bytes:
-    """Base64 in lines of 76 (RFC 2045 section 6.8), CRLF between them and at the end."""
-    encoded = base64.b64encode(content)
-    lines = [encoded[start : start + WIDTH] for start in range(0, len(encoded), WIDTH)]
-    return b"\r\n".join(lines) + b"\r\n"

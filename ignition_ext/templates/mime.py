@@ -7,20 +7,20 @@ against what went in.
 
 from __future__ import annotations
 
-import binascii
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime, getaddresses
+from functools import cache
 from hashlib import sha256
 from typing import Protocol
-from urllib.parse import unquote
 
 from ignition_ext.errors import ConfigurationError, TemplateError
 from ignition_ext.templates import mime_headers as headers
-from ignition_ext.templates.attachments import Attachment, base64_lines, check_total, part
+from ignition_ext.templates.attachments import Attachment, check_total, part
 from ignition_ext.templates.mime_headers import HeaderError
+from ignition_ext.templates.mime_images import InlineImages
+from ignition_ext.templates.mime_text import TextEncoder
 from ignition_ext.values import MessageId
 
 _OWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "subject", "date", "message-id"})
@@ -29,13 +29,6 @@ _ADDRESS_FIELDS = frozenset(
 )
 _TOKEN_FIELDS = frozenset(
     {"references", "in-reply-to", "precedence", "auto-submitted", "feedback-id", "return-path"}
-)
-# 998 octets and the CR.
-_LONG_LINE = re.compile(rb"[^\n]{1000,}")
-# Where HTML names a resource: an attribute, or url(…) in a style.
-_CID = re.compile(
-    r"""((?:\b(?:src|background|href|poster|data)\s*=|\burl\()\s*["']?)cid:([^"'\s)>]+)""",
-    re.IGNORECASE,
 )
 
 
@@ -48,13 +41,13 @@ class Rendered(Protocol):
         ...
 
     @property
-    def html(self) -> str | None:
-        """None for a message of text only."""
+    def html_pieces(self) -> Sequence[str] | None:
+        """The HTML, joined; None for a message of text only."""
         ...
 
     @property
-    def text(self) -> str:
-        """Always there."""
+    def text_pieces(self) -> Sequence[str]:
+        """The plain text, joined."""
         ...
 
 
@@ -109,10 +102,15 @@ class EmailComposer:
                 f"{error}.", mend="Correct from and headers in the campaign file."
             ) from error
         self._attachments = [part(attachment) for attachment in attachments]
-        self._inline = {
-            image.name: (cid := self._content_id(image), part(image, content_id=cid))
-            for image in inline
-        }
+        self._images = InlineImages(
+            {
+                image.name: (cid := self._content_id(image), part(image, content_id=cid))
+                for image in inline
+            }
+        )
+        self._encoder = TextEncoder()
+        self._message_id_end = f"@{self._domain}>\r\n".encode() + self._fields
+        self._second = datetime.min, b""
 
     def _set_sender(self, sender: str, envelope_from: str | None) -> None:
         name, address = headers.address_of(sender, "From")
@@ -144,55 +142,55 @@ class EmailComposer:
         """
         try:
             recipient = headers.normal_address(address, "the recipient's address")
-            fields = [
+            pieces = [
                 self._from,
                 headers.address_field("To", [(name, recipient)]),
                 headers.text_field("Subject", rendered.subject.strip(" ")),
-                f"Date: {format_datetime(date)}\r\n".encode(),
-                f"Message-ID: <{message_id}@{self._domain}>\r\n".encode(),
-                self._fields,
+                self._date(date),
+                b"Message-ID: <",
+                str(message_id).encode(),
+                self._message_id_end,
                 b"MIME-Version: 1.0\r\n",
+                *self._body(message_id, rendered),
             ]
-            body = self._body(message_id, rendered)
         except (HeaderError, UnicodeEncodeError) as error:
             raise TemplateError(
                 f"{error}", mend="Correct the recipient's data or the template."
             ) from error
         return ComposedEmail(
-            content=b"".join([*fields, body]),
+            content=b"".join(pieces),
             envelope_from=self._envelope_from,
             recipient=recipient,
             smtputf8=self._sender_utf8 or not recipient.isascii(),
         )
 
-    def _body(self, message_id: MessageId, rendered: Rendered) -> bytes:
+    def _date(self, date: datetime) -> bytes:
+        """The Date field; the same for all messages of a second, if they speak of UTC."""
+        second = date.replace(microsecond=0)
+        if second.tzinfo is not UTC:
+            return _date_field(second)
+        if self._second[0].tzinfo is not UTC or self._second[0] != second:
+            self._second = second, _date_field(second)
+        return self._second[1]
+
+    def _body(self, message_id: MessageId, rendered: Rendered) -> list[bytes]:
         """mixed(related(alternative(text, html), images), files), each level only where needed."""
-        entity = _text("plain", rendered.text)
-        if rendered.html is not None:
-            html, images = self._with_images(rendered.html)
-            entity = _multipart("alternative", message_id, [entity, _text("html", html)])
+        number = message_id.hex.encode()
+        entity = list(self._encoder.part("plain", rendered.text_pieces))
+        if rendered.html_pieces is not None:
+            html, images = self._images.place(rendered.html_pieces)
+            page = self._encoder.part("html", html)
+            entity = _multipart("alternative", number, [entity, page])
             if images:
-                entity = _multipart("related", message_id, [entity, *images])
+                entity = _multipart("related", number, [entity, *([image] for image in images)])
         if self._attachments:
-            entity = _multipart("mixed", message_id, [entity, *self._attachments])
+            files = ([attachment] for attachment in self._attachments)
+            entity = _multipart("mixed", number, [entity, *files])
         return entity
 
-    def _with_images(self, html: str) -> tuple[str, list[bytes]]:
-        """The HTML with its references resolved, and the parts that it refers to."""
-        used: dict[str, bytes] = {}
 
-        def resolve(match: re.Match[str]) -> str:
-            name = unquote(match[2])
-            if name not in self._inline:
-                known = ", ".join(sorted(self._inline)) or "none"
-                raise TemplateError(
-                    f"the HTML shows cid:{name}, and the inline images are: {known}",
-                    mend="Add the image to the template's folder, or correct the name.",
-                )
-            content_id, used[name] = self._inline[name]
-            return f"{match[1]}cid:{content_id}"
-
-        return _CID.sub(resolve, html), list(used.values())
+def _date_field(date: datetime) -> bytes:
+    return f"Date: {format_datetime(date)}\r\n".encode()
 
 
 def _domain(domain: str) -> str:
@@ -223,36 +221,25 @@ def _field(name: str, value: str) -> bytes:
     return headers.text_field(name, value)
 
 
-def _multipart(kind: str, message_id: MessageId, parts: Sequence[bytes]) -> bytes:
+def _multipart(kind: str, number: bytes, parts: Sequence[Sequence[bytes]]) -> list[bytes]:
+    """The pieces of a multipart entity around those of its parts."""
+    before, after, mark = _frame(kind)
+    delimiter = mark + number + b"\r\n"
+    pieces = [before, number, after]
+    for each in parts:
+        # The line break before a boundary belongs to the boundary (RFC 2046 section 5.1.1).
+        pieces += delimiter, *each, b"\r\n"
+    pieces.append(mark + number + b"--\r\n")
+    return pieces
+
+
+@cache
+def _frame(kind: str) -> tuple[bytes, bytes, bytes]:
+    """What stands before and after the message's number in a multipart's header; its delimiter."""
     # "=_" stands in no base64 and no quoted-printable text (RFC 2045 section 6.7), and nobody
     # else knows the id, so that no 7bit text can hold the boundary either.
-    boundary = f"=_{kind}_{message_id.hex}"
-    mark = f"--{boundary}".encode()
-    return b"".join(
-        [
-            headers.mime_field("Content-Type", f"multipart/{kind}", {"boundary": boundary}),
-            b"\r\n",
-            # The line break before a boundary belongs to the boundary (RFC 2046 section 5.1.1).
-            *(mark + b"\r\n" + each + b"\r\n" for each in parts),
-            mark + b"--\r\n",
-        ]
-    )
-
-
-def _text(kind: str, text: str) -> bytes:
-    """A text part in the encoding that costs least: 7bit, quoted-printable or base64."""
-    octets = "\r\n".join(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")).encode()
-    if not octets.endswith(b"\r\n"):
-        octets += b"\r\n"
-    charset, encoding, body = "utf-8", "quoted-printable", b""
-    if octets.isascii() and b"\0" not in octets and not _LONG_LINE.search(octets):
-        charset, encoding, body = "us-ascii", "7bit", octets
-    else:
-        body = binascii.b2a_qp(octets, istext=True)
-        encoded = base64_lines(octets)
-        if len(encoded) < len(body):
-            encoding, body = "base64", encoded
-    return (
-        f'Content-Type: text/{kind}; charset="{charset}"\r\n'
-        f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
-    ).encode() + body
+    number = "0" * 32
+    boundary = f"=_{kind}_"
+    field = headers.mime_field("Content-Type", f"multipart/{kind}", {"boundary": boundary + number})
+    before, _, after = field.partition(number.encode())
+    return before, after + b"\r\n", f"--{boundary}".encode()

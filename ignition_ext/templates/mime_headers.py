@@ -6,7 +6,7 @@ Written out instead of left to the standard library, whose folding loses or spli
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
@@ -27,6 +27,12 @@ _PLAIN_TEXT = re.compile(r"[!-~]{1,60}(?: [!-~]{1,60})*")
 _ADDRESS = re.compile(r"\s*(?P<name>.*?)\s*<(?P<address>[^<>]*)>\s*", re.DOTALL)
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u00a1-\U0010ffff-]"
 _DOT_ATOM = re.compile(rf"{_LOCAL}+(?:\.{_LOCAL}+)*")
+# What the library gives back as it is: lower case, no label with "--" where IDNA has its prefix.
+_PLAIN_LABEL = r"(?!-|..--)[a-z0-9-]{1,63}(?<!-)"
+_PLAIN_ADDRESS = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    rf"@(?=.{{1,253}}\Z){_PLAIN_LABEL}(?:\.{_PLAIN_LABEL})*"
+)
 _FORMATS = re.compile(r"[\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ud800-\udfff\ufeff]")
 
 
@@ -40,6 +46,8 @@ def checked(value: str, what: str) -> str:
     Raises:
         HeaderError: it would end the header and begin another one.
     """
+    if value.isascii() and value.isprintable():
+        return value
     found = _CONTROL.search(value)
     if found is not None:
         kind = "a line break" if found[0] in "\r\n" else f"the control character {found[0]!r}"
@@ -68,7 +76,13 @@ def address_of(value: str, what: str) -> tuple[str, str]:
 
 
 def normal_address(address: str, what: str) -> str:
-    """The address with its domain in IDNA form (RFC 5890, mapped as in UTS 46)."""
+    """The address with its domain in IDNA form (RFC 5890, mapped as in UTS 46).
+
+    Raises:
+        HeaderError: it is none.
+    """
+    if _PLAIN_ADDRESS.fullmatch(address):
+        return address
     checked(address, what)
     local, at, domain = address.rpartition("@")
     if not at or not _DOT_ATOM.fullmatch(local) or _FORMATS.search(local):
@@ -82,15 +96,16 @@ def normal_address(address: str, what: str) -> str:
 
 def encoded_words(text: str) -> Iterator[str]:
     """RFC 2047 words, none longer than 75 and none that splits a character."""
-    chunk = b""
-    for character in text:
-        octets = character.encode()
-        if len(chunk) + len(octets) > _WORD_BYTES:
-            yield f"=?utf-8?B?{base64.b64encode(chunk).decode()}?="
-            chunk = b""
-        chunk += octets
-    if chunk:
-        yield f"=?utf-8?B?{base64.b64encode(chunk).decode()}?="
+    octets = text.encode()
+    start = 0
+    while start < len(octets):
+        end = start + _WORD_BYTES
+        # Not in front of the second or a later octet of a character.
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:
+            end -= 1
+        encoded = binascii.b2a_base64(octets[start:end], newline=False)
+        yield f"=?utf-8?B?{encoded.decode()}?="
+        start = end
 
 
 def _folded(name: str, words: list[str]) -> bytes:
@@ -101,9 +116,10 @@ def _folded(name: str, words: list[str]) -> bytes:
             line = ""
         line += f" {word}"
     lines.append(line)
-    if any(len(line.encode()) > MAX_LINE for line in lines):
+    folded = "\r\n".join(lines).encode()
+    if len(folded) > MAX_LINE and max(map(len, folded.split(b"\r\n"))) > MAX_LINE:
         raise HeaderError(f"{name} holds a word that does not fit into a line of {MAX_LINE} octets")
-    return "\r\n".join(lines).encode() + b"\r\n"
+    return folded + b"\r\n"
 
 
 def text_field(name: str, value: str) -> bytes:

@@ -5,11 +5,13 @@ One septet travels as one octet: SMSCs pack, ESMEs do not.
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import assert_never
+from typing import Any, assert_never
 
 from ignition_ext.channels.smpp import alphabets
 
@@ -38,6 +40,53 @@ class Alphabet(StrEnum):
     PORTUGUESE_LOCKING = "gsm7-portuguese-locking"
 
 
+_AT = 0x80
+"""Where ``@`` is written for a moment: Python's quick tables want NUL in the first place, and no
+septet is above 0x7F."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Septets:
+    """A table of TS 23.038, made ready for Python's character map codec.
+
+    Attributes:
+        characters: matches a text that the table has.
+        escaped: characters of the single shift table, each as an escape and the character that
+            stands at its septet in the locking one.
+        extension: matches one of those.
+        mapping: what ``codecs.charmap_encode`` takes.
+    """
+
+    characters: re.Pattern[str]
+    escaped: Mapping[str, str]
+    extension: re.Pattern[str]
+    mapping: Any
+
+    def encode(self, text: str) -> bytes:
+        """One octet a septet."""
+        text = self.extension.sub(self._escape, text)
+        octets: bytes = codecs.charmap_encode(text, "strict", self.mapping)[0]
+        return octets.replace(bytes((_AT,)), b"\0")
+
+    def _escape(self, found: re.Match[str]) -> str:
+        return self.escaped[found[0]]
+
+
+def _table(locking: str, single: Mapping[str, int]) -> Septets:
+    """The locking table before the single one: what both have costs one septet."""
+    alone = {char: code for char, code in single.items() if char not in locking}
+    places = ["\0", *locking[1:], locking[0]]
+    places += ["\ufffe"] * (256 - len(places))
+    return Septets(
+        characters=re.compile(
+            f"[{re.escape(locking.replace(alphabets.ESC, '') + ''.join(alone))}]*"
+        ),
+        escaped={char: alphabets.ESC + places[code] for char, code in alone.items()},
+        extension=re.compile(f"[{re.escape(''.join(alone))}]"),
+        mapping=codecs.charmap_build("".join(places)),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
     """One way to write a text.
@@ -46,47 +95,39 @@ class Encoder:
         name: ``gsm7``, ``latin1``, ``ucs2`` or a national one.
         data_coding: SMPP 3.4 section 5.2.19.
         unit_bits: bits a unit takes on the air: 7, 8 or 16; sizes follow from it.
-        table: translation of each character; None where Python's codec does it.
-        codec: Python's codec, applied after the table.
+        table: the alphabet's own characters and octets; None where Python's codec does it.
+        codec: Python's codec, where there is no table.
         shifts: the information elements that name national tables, for the user data header.
     """
 
     name: str
     data_coding: int
     unit_bits: int
-    table: Mapping[int, str] | None
+    table: Septets | None
     codec: str
     shifts: bytes = b""
 
     def fits(self, text: str) -> bool:
         """Whether every character of ``text`` can be written this way."""
         if self.table is not None:
-            return self.table.keys() >= set(map(ord, text))
+            return self.table.characters.fullmatch(text) is not None
         return self.codec != "latin-1" or not text or max(text) <= "\xff"
 
     def encode(self, text: str) -> bytes:
         """The octets of ``text``; the caller asked :meth:`fits` first."""
-        if self.table is not None:
-            text = text.translate(self.table)
-        return text.encode(self.codec)
+        return text.encode(self.codec) if self.table is None else self.table.encode(text)
 
     def units(self, text: str) -> int:
         """How many units ``text`` costs: septets, octets or UCS-2 code units."""
-        if self.table is not None:
-            return sum(map(len, map(self.table.__getitem__, map(ord, text))))
-        if self.unit_bits == 16:
-            return len(text) + sum(char > "\uffff" for char in text)
-        return len(text)
+        return self.units_of(self.encode(text))
+
+    def units_of(self, octets: bytes) -> int:
+        """How many units there are in what :meth:`encode` gave."""
+        return len(octets) // 2 if self.unit_bits == 16 else len(octets)
 
     def capacity(self, header: int) -> int:
         """Units that fit beside a user data header of ``header`` octets (its length included)."""
         return (USER_DATA_OCTETS - header) * 8 // self.unit_bits
-
-
-def _septets(locking: str, single: Mapping[str, int]) -> Mapping[int, str]:
-    table = {ord(char): alphabets.ESC + chr(code) for char, code in single.items()}
-    table |= {ord(char): chr(code) for code, char in enumerate(locking) if char != alphabets.ESC}
-    return table
 
 
 def _gsm(name: str, locking: str, single: Mapping[str, int], shifts: bytes = b"") -> Encoder:
@@ -94,7 +135,7 @@ def _gsm(name: str, locking: str, single: Mapping[str, int], shifts: bytes = b""
         name=name,
         data_coding=0,
         unit_bits=7,
-        table=_septets(locking, single),
+        table=_table(locking, single),
         codec="latin-1",
         shifts=shifts,
     )

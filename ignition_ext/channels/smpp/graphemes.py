@@ -11,11 +11,12 @@ import unicodedata
 from collections.abc import Iterator
 
 _JOINER = "\u200d"
+_FIRST_JOINED = "\u0300"
 _ENCLOSING = frozenset({"Mn", "Me", "Mc"})
 
 
 def _extends(char: str) -> bool:
-    if char < "\u0300":
+    if char < _FIRST_JOINED:
         return False
     return (
         char == _JOINER
@@ -46,3 +47,18 @@ def clusters(text: str) -> Iterator[str]:
         regionals = regionals + 1 if _is_regional(char) else 0
     if start < len(text):
         yield text[start:]
+
+
+def is_boundary(text: str, index: int) -> bool:
+    """Whether a cluster begins at ``index``; looks no further back than it has to."""
+    char, before = text[index], text[index - 1]
+    if char < _FIRST_JOINED:
+        return before != _JOINER and not (char == "\n" and before == "\r")
+    if _extends(char) or before == _JOINER:
+        return False
+    if not _is_regional(char):
+        return True
+    first = index
+    while first and _is_regional(text[first - 1]):
+        first -= 1
+    return (index - first) % 2 == 0

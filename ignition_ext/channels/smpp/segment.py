@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ignition_ext.channels.smpp.alphabets import ESC
 from ignition_ext.channels.smpp.encoding import Alphabet, Encoder, encoders, look_alikes
-from ignition_ext.channels.smpp.graphemes import clusters
+from ignition_ext.channels.smpp.graphemes import clusters, is_boundary
 
 MOST_PARTS = 255
 """The part count is one octet of the header."""
@@ -20,6 +21,9 @@ MOST_PARTS = 255
 DEFAULT_MAX_PARTS = 10
 """A text of more than 1,530 characters is a template gone wrong more often than a message; many
 carriers refuse beyond 8 to 10 parts, and each part is paid for."""
+
+_ESCAPE = ord(ESC)
+_HIGH_SURROGATE = 0xD8
 
 
 class TextRefused(ValueError):
@@ -76,13 +80,14 @@ def segment(
     if replace_typography:
         text = look_alikes(text)
     encoder = next(way for way in encoders(Alphabet(alphabet)) if way.fits(text))
-    units = encoder.units(text)
+    octets = encoder.encode(text)
+    units = encoder.units_of(octets)
     alone = encoder.capacity(_header_length(encoder.shifts))
     if units <= alone:
         return _segmented(encoder, (text,), units, alone, (_header(encoder.shifts),))
     concatenation = len(_concatenation(reference, 0, 0, wide_reference))
     limit = encoder.capacity(1 + concatenation + len(encoder.shifts))
-    texts = _cut(text, encoder, limit)
+    texts = _cut(text, octets, encoder, limit)
     most = min(max_parts, MOST_PARTS)
     if len(texts) > most:
         raise TextRefused(
@@ -116,6 +121,8 @@ def _refuse_unwritable(text: str) -> None:
     if ESC in text:
         # In GSM-7 it would swallow or change the next character on the handset.
         raise TextRefused(f"The text has an escape character at position {text.index(ESC)}.")
+    if text.isascii():
+        return
     try:
         text.encode("utf-16-be")
     except UnicodeEncodeError as error:
@@ -138,10 +145,35 @@ def _concatenation(reference: int, total: int, number: int, wide: bool) -> bytes
     return bytes((0x00, 3, reference & 0xFF, total, number))
 
 
-def _cut(text: str, encoder: Encoder, limit: int) -> tuple[str, ...]:
-    fewest = _fill(text, encoder, limit)
+def _cut(text: str, octets: bytes, encoder: Encoder, limit: int) -> tuple[str, ...]:
+    fewest = _filled(text, octets, encoder, limit)
+    ends = accumulate(map(len, fewest[:-1]))
+    if all(is_boundary(text, end) for end in ends):
+        return fewest
     whole = _fill(clusters(text), encoder, limit)
     return whole if len(whole) == len(fewest) else fewest
+
+
+def _filled(text: str, octets: bytes, encoder: Encoder, limit: int) -> tuple[str, ...]:
+    """Parts as full as can be, found in the encoded text."""
+    width = 2 if encoder.unit_bits == 16 else 1
+    parts: list[str] = []
+    start = position = 0
+    while start < len(octets):
+        end = start + limit * width
+        last = octets[end - width] if end < len(octets) else 0
+        if (last == _ESCAPE and width == 1) or (last & 0xFC == _HIGH_SURROGATE and width == 2):
+            end -= width
+        piece = octets[start:end]
+        if width * len(text) == len(octets):
+            length = len(piece) // width
+        elif width == 2:
+            length = len(piece.decode(encoder.codec))
+        else:
+            length = len(piece) - piece.count(_ESCAPE)
+        parts.append(text[position : position + length])
+        start, position = end, position + length
+    return tuple(parts)
 
 
 def _fill(pieces: Iterable[str], encoder: Encoder, limit: int) -> tuple[str, ...]:

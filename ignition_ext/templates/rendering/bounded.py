@@ -7,7 +7,7 @@ a terabyte. Whatever multiplies text or numbers is replaced by one of these or l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from functools import wraps
+from functools import lru_cache, wraps
 from itertools import islice
 from time import monotonic
 from typing import Any
@@ -20,11 +20,13 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from ignition_ext.templates.rendering.limits import (
+    FORMATS_KEPT,
     MAX_DIGITS,
     MAX_INTEGER_BITS,
     MAX_ITERATIONS,
     MAX_NESTING,
     MAX_OUTPUT_CHARS,
+    MAX_REMEMBERED_CHARS,
     MAX_SECONDS,
 )
 
@@ -58,16 +60,21 @@ class Budget:
             raise LimitExceeded(f"more than {MAX_SECONDS:g} seconds")
 
 
-def concat(parts: Iterable[str]) -> str:
-    """Join what a template yields, counting on the way."""
+def gather(parts: Iterable[str]) -> list[str]:
+    """What a template yields, counted on the way."""
     pieces: list[str] = []
-    size = 0
+    keep, size = pieces.append, 0
     for part in parts:
         size += len(part)
         if size > MAX_OUTPUT_CHARS:
             raise LimitExceeded(f"more than {MAX_OUTPUT_CHARS} characters")
-        pieces.append(part)
-    return "".join(pieces)
+        keep(part)
+    return pieces
+
+
+def concat(parts: Iterable[str]) -> str:
+    """Join what a template yields, counting on the way."""
+    return "".join(gather(parts))
 
 
 def finalize(value: Any) -> Any:
@@ -77,6 +84,23 @@ def finalize(value: Any) -> Any:
     if isinstance(value, _CONTAINERS):
         raise ValueError(f"a {type(value).__name__} cannot be printed; loop over it or use |join")
     return value
+
+
+def printed_text(value: Any) -> str:
+    """What an expression prints in a text file."""
+    return value if type(value) is str else str(finalize(value))
+
+
+def printed_markup(value: Any) -> str:
+    """What an expression prints in a page: text is escaped, markup that Jinja made is not."""
+    if type(value) is not str:
+        return escape(finalize(value))
+    text: str = value
+    if text.isalnum():
+        return text
+    # As markupsafe writes it, without making an object of it: it is a piece of a page already.
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace('"', "&#34;").replace("'", "&#39;")
 
 
 def checked_size(value: Any) -> Any:
@@ -148,12 +172,12 @@ def _charged(values: Iterable[Any], budget: Budget) -> Iterator[Any]:
 @pass_eval_context
 def joined(eval_context: EvalContext, values: Iterable[Any], separator: Any = "") -> str:
     """``|join`` and ``~``: scalars only, measured while they are put together."""
-    turn: Callable[[Any], str] = escape if eval_context.autoescape else str
-    between = turn(finalize(separator))
+    turn = printed_markup if eval_context.autoescape else printed_text
+    between = turn(separator) if separator != "" else ""
     pieces: list[str] = []
     size = 0
     for value in islice(values, MAX_ITERATIONS + 1):
-        piece = turn(finalize(value))
+        piece = turn(value)
         size += len(piece) + len(between)
         if size > MAX_OUTPUT_CHARS:
             raise LimitExceeded(f"more than {MAX_OUTPUT_CHARS} characters")
@@ -179,9 +203,14 @@ def _depth(value: Any, room: int = MAX_NESTING + 1) -> int:
 
 def scalar_filter(function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter of Jinja's that turns its argument into text, for text and numbers only."""
+    remembered = lru_cache(maxsize=FORMATS_KEPT)(function)
 
     @wraps(function)
     def checked(*arguments: Any, **named: Any) -> Any:
+        if len(arguments) == 1 and not named:
+            value = arguments[0]
+            if type(value) is str and len(value) <= MAX_REMEMBERED_CHARS:
+                return remembered(value)
         for argument in arguments:
             if isinstance(argument, _CONTAINERS):
                 raise ValueError(f"{function.__name__.removeprefix('do_')} takes text, not a list")

@@ -19,18 +19,45 @@ from babel.numbers import UnknownCurrencyError
 from jinja2 import Undefined, pass_context
 from jinja2.runtime import Context
 
-from ignition_ext.templates.rendering.limits import FORMATS_KEPT, MAX_PATTERN_CHARS
+from ignition_ext.templates.rendering.limits import (
+    FORMATS_KEPT,
+    MAX_LOCALES,
+    MAX_PATTERN_CHARS,
+)
+from ignition_ext.templates.rendering.numerals import decimal_writer, money_writer
+
+_DAY_CHARS = len("2026-11-21")
 
 VOICE = "@voice"
 """Key of the :class:`Voice` in a template's context; no expression can name it."""
+
+
+class Speech:
+    """A language; the same object for the same language, so that what it has said is found."""
+
+    __slots__ = ("locale",)
+
+    def __init__(self, locale: Locale) -> None:
+        self.locale = locale
+
+
+@lru_cache(maxsize=MAX_LOCALES)
+def speech_of(locale: Locale) -> Speech:
+    """The language of a locale."""
+    return Speech(locale)
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
     """The language and the clock that a message is written for."""
 
-    locale: Locale
+    speech: Speech
     timezone: ZoneInfo
+
+    @property
+    def locale(self) -> Locale:
+        """The language's locale."""
+        return self.speech.locale
 
 
 def _voice(context: Context) -> Voice:
@@ -81,7 +108,7 @@ def as_moment(value: Any) -> datetime | date:
         return value
     text = str(value).strip()
     try:
-        return date.fromisoformat(text) if len(text) == 10 else datetime.fromisoformat(text)
+        return date.fromisoformat(text) if len(text) == _DAY_CHARS else datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text[:40]!r} is not a date or time in ISO 8601") from None
 
@@ -93,28 +120,48 @@ def _local(value: Any, zone: ZoneInfo) -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone)
 
 
-# Babel takes some 50 µs for each; a page and its text, and many recipients, ask for the same.
+# A page and its text, and many recipients, ask for the same: what a column says is the key, and
+# a language is found by its identity, because comparing Babel's locales takes longer than the rest.
 @lru_cache(maxsize=FORMATS_KEPT)
-def _date(day: date, pattern: str, locale: Locale) -> str:
-    return dates.format_date(day, pattern, locale)
-
-
-@lru_cache(maxsize=FORMATS_KEPT)
-def _decimal(number: Decimal | int, pattern: str | None, locale: Locale) -> str:
-    return numbers.format_decimal(number, pattern, locale)
+def _day(text: str, pattern: str, speech: Speech) -> str:
+    return dates.format_date(as_moment(text), _pattern(pattern), speech.locale)
 
 
 @lru_cache(maxsize=FORMATS_KEPT)
-def _money(number: Decimal | int, currency: str, pattern: str | None, locale: Locale) -> str:
-    return numbers.format_currency(number, currency, pattern, locale)
+def _decimal(value: str, pattern: str | None, speech: Speech) -> str:
+    return _write_decimal(value, pattern, speech)
+
+
+def _write_decimal(value: Any, pattern: str | None, speech: Speech) -> str:
+    form = None if pattern is None else _pattern(pattern)
+    return decimal_writer(speech.locale, form)(as_number(value))
+
+
+@lru_cache(maxsize=FORMATS_KEPT)
+def _money(value: str, code: str, pattern: str | None, speech: Speech) -> str:
+    return _write_money(value, code, pattern, speech)
+
+
+def _write_money(value: Any, code: str, pattern: str | None, speech: Speech) -> str:
+    form = None if pattern is None else _pattern(pattern)
+    number, currency = as_number(value), str(_known(code)).strip().upper()
+    if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
+        raise ValueError(f"{currency[:40]!r} is not an ISO 4217 currency")
+    try:
+        return money_writer(speech.locale, currency, form)(number)
+    except UnknownCurrencyError:
+        raise ValueError(f"{currency!r} is not an ISO 4217 currency") from None
 
 
 @pass_context
 def format_date(context: Context, value: Any, format: str = "medium") -> str:
     """``2026-11-21`` as ``21. November 2026`` with ``format="long"``, or a CLDR pattern."""
-    voice, moment = _voice(context), as_moment(value)
+    voice = _voice(context)
+    if type(value) is str and len(value) == _DAY_CHARS:
+        return _day(value, format, voice.speech)
+    moment = as_moment(value)
     day = _local(moment, voice.timezone).date() if isinstance(moment, datetime) else moment
-    return _date(day, _pattern(format), voice.locale)
+    return dates.format_date(day, _pattern(format), voice.locale)
 
 
 @pass_context
@@ -136,8 +183,8 @@ def format_time(context: Context, value: Any, format: str = "short") -> str:
 @pass_context
 def format_number(context: Context, value: Any, format: str | None = None) -> str:
     """``1234.5`` as ``1.234,5``."""
-    pattern = None if format is None else _pattern(format)
-    return _decimal(as_number(value), pattern, _voice(context).locale)
+    write = _decimal if type(value) is str else _write_decimal
+    return write(value, format, _voice(context).speech)
 
 
 @pass_context
@@ -150,14 +197,8 @@ def format_percent(context: Context, value: Any, format: str | None = None) -> s
 @pass_context
 def format_currency(context: Context, value: Any, code: str, format: str | None = None) -> str:
     """``19.9`` with ``"EUR"`` as ``19,90 €``."""
-    pattern = None if format is None else _pattern(format)
-    number, currency = as_number(value), str(_known(code)).strip().upper()
-    if len(currency) != 3 or not (currency.isascii() and currency.isalpha()):
-        raise ValueError(f"{currency[:40]!r} is not an ISO 4217 currency")
-    try:
-        return _money(number, currency, pattern, _voice(context).locale)
-    except UnknownCurrencyError:
-        raise ValueError(f"{currency!r} is not an ISO 4217 currency") from None
+    write = _money if type(value) is type(code) is str else _write_money
+    return write(value, code, format, _voice(context).speech)
 
 
 @pass_context

@@ -38,5 +38,8 @@ MAX_LOCALES = 256
 """Chosen sets of files kept ready per template; a source with more locales is served slower."""
 
 FORMATS_KEPT = 4_096
-"""Formatted dates and amounts kept ready, about 1 MB of each kind; dates of a year in ten
-languages."""
+"""Formatted dates and amounts kept ready for each language, under 1 MB of each kind; dates of ten
+years."""
+
+MAX_REMEMBERED_CHARS = 64
+"""A longer value's result is not kept: it is a text of its own, which no other recipient has."""

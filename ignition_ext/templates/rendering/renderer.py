@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,10 +14,12 @@ from inscriptis import get_text
 from inscriptis.model.config import ParserConfig
 from jinja2 import Template
 from jinja2.exceptions import TemplateNotFound, TemplateSyntaxError
+from jinja2.runtime import Context
 
 from ignition_ext.errors import TemplateError
-from ignition_ext.templates.rendering.bounded import BUDGET, Budget, concat
-from ignition_ext.templates.rendering.filters import VOICE, Voice
+from ignition_ext.templates.rendering.bounded import BUDGET, Budget, gather
+from ignition_ext.templates.rendering.filters import VOICE, Speech, Voice, speech_of
+from ignition_ext.templates.rendering.fold import fold
 from ignition_ext.templates.rendering.limits import MAX_LOCALES
 from ignition_ext.templates.rendering.sandbox import TemplateEnvironment
 from ignition_ext.templates.rendering.sources import (
@@ -40,10 +43,17 @@ _TEXT_CONFIG = ParserConfig(display_links=True)
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A compiled file, and the locale that its dates and numbers are written in."""
+    """A compiled file.
+
+    Attributes:
+        template: the file as it was written, which can say where it fails.
+        folded: the same in one piece, layout and all; None where that cannot be.
+        speech: the language of its dates and numbers.
+    """
 
     template: Template
-    locale: Locale
+    folded: Template | None
+    speech: Speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +115,8 @@ class Renderer:
         if parts.text is not None:
             text = self._render(parts.text, context, zone)
         else:
-            text = text_from_html(html or "")
-        return RenderedEmail(subject=subject, html=html, text=text)
+            text = [text_from_html("".join(html or ()))]
+        return RenderedEmail(subject=subject, html_pieces=html, text_pieces=text)
 
     def sms(
         self, data: Mapping[str, Any], *, locale: str | None = None, timezone: str | None = None
@@ -119,8 +129,10 @@ class Renderer:
         parts = self._parts(locale)
         if parts.sms is None:
             raise self._no_part("sms.txt")
-        text = self._render(parts.sms, self._context(data), self._zone(timezone))
-        text = text.translate(_SMS_SPACES).strip()
+        text = "".join(self._render(parts.sms, self._context(data), self._zone(timezone)))
+        if not text.isascii():
+            text = text.translate(_SMS_SPACES)
+        text = text.strip()
         if not text:
             raise TemplateError(
                 "the text is empty for this recipient.", file=str(parts.sms.template.name)
@@ -142,17 +154,23 @@ class Renderer:
         context[BUDGET] = Budget()
         return context
 
-    def _render(self, file: _File, context: dict[str, Any], zone: ZoneInfo) -> str:
-        context[VOICE] = Voice(file.locale, zone)
-        template = file.template
+    def _render(self, file: _File, context: dict[str, Any], zone: ZoneInfo) -> list[str]:
+        context[VOICE] = Voice(file.speech, zone)
+        if file.folded is not None:
+            budget: Budget = context[BUDGET]
+            left = budget.left
+            # Whatever went wrong, the file as it was written says it with its own line.
+            with suppress(Exception):
+                return _shown(file.folded, context)
+            budget.left = left
         try:
-            return concat(template.root_render_func(template.new_context(context, shared=True)))
+            return _shown(file.template, context)
         except Exception as error:  # a template may raise anything; it fails one recipient
-            raise _explained(error, template) from error
+            raise _explained(error, file.template) from error
 
     def _subject(self, file: _File, context: dict[str, Any], zone: ZoneInfo) -> str:
-        subject = self._render(file, context, zone)
-        if any(mark in subject for mark in _LINE_BREAKS):
+        subject = "".join(self._render(file, context, zone))
+        if not subject.isprintable() and any(mark in subject for mark in _LINE_BREAKS):
             raise TemplateError(
                 "the subject holds a line break.",
                 file=str(file.template.name),
@@ -183,7 +201,9 @@ class Renderer:
         if written and babel_locale(written, self._locale).language != spoken.language:
             # A date in the recipient's language would stand in a sentence of another.
             spoken = babel_locale(written, self._locale)
-        return _File(compile_file(self._environment, file), spoken)
+        template = compile_file(self._environment, file)
+        folded = fold(self._environment, self.sources.files, file)
+        return _File(template, folded, speech_of(spoken))
 
     def _load_zone(self, timezone: str | None) -> ZoneInfo:
         for name in (timezone, self._timezone):
@@ -233,6 +253,13 @@ def babel_locale(locale: str | None, default: str) -> Locale:
 def text_from_html(html: str) -> str:
     """The plain text of an HTML body: what a reader sees, links with their targets."""
     return get_text(html, _TEXT_CONFIG).strip() + "\n" if html.strip() else ""
+
+
+def _shown(template: Template, values: dict[str, Any]) -> list[str]:
+    # As Template.new_context does it, without finding out once more which names are global: that
+    # is for imports without a context, which there are none of.
+    context = Context(template.environment, values, template.name, template.blocks)
+    return gather(template.root_render_func(context))
 
 
 def _explained(error: Exception, template: Template) -> TemplateError:

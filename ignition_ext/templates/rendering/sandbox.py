@@ -7,11 +7,12 @@ goes out with a hole), HTML is escaped, and :mod:`.bounded` holds the limits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import date, datetime
 from typing import Any
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound, nodes
+from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateNotFound, nodes
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.filters import FILTERS
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -77,11 +78,25 @@ def is_markup(name: str | None) -> bool:
     return (name or "").endswith((".html", ".css"))
 
 
+class _Generator(CodeGenerator):
+    """Writes one call for what an expression prints, where Jinja writes two."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        name = "markup" if frame.eval_ctx.autoescape else "text"
+        self.write(f"environment.printed_{name}(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write(")")
+
+
 class TemplateEnvironment(ImmutableSandboxedEnvironment):
     """The sandbox for the files of one template; made once, then used for every message."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
     concat = staticmethod(bounded.concat)
+    code_generator_class = _Generator
+    printed_markup = staticmethod(bounded.printed_markup)
+    printed_text = staticmethod(bounded.printed_text)
 
     def __init__(self, files: Mapping[str, str]) -> None:
         super().__init__(
@@ -94,6 +109,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             auto_reload=False,
             cache_size=-1,
         )
+        self._loaded: dict[tuple[str, str | None], Template] = {}
         self.globals = {
             "range": bounded.limited_range,
             "cycler": Cycler,
@@ -124,6 +140,20 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         """A name without a folder means a file of the same template."""
         return resolve_name(template, parent)
 
+    def get_template(
+        self,
+        name: str | Template,
+        parent: str | None = None,
+        globals: MutableMapping[str, Any] | None = None,
+    ) -> Template:
+        """The compiled file, compiled once; ``globals`` are the environment's own."""
+        if isinstance(name, Template):
+            return name
+        found = self._loaded.get((name, parent))
+        if found is None:
+            found = self._loaded[name, parent] = super().get_template(name, parent)
+        return found
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Only what is listed; never what begins with an underscore."""
         if not super().is_safe_attribute(obj, attr, value):
@@ -143,6 +173,11 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a macro or method, charged to the message's budget."""
         context.parent[bounded.BUDGET].spend()
+        if type(obj) is Macro:
+            # What the sandbox asks of a callable is known of these, and they want nothing more.
+            kwargs.pop("_block_vars", None)
+            kwargs.pop("_loop_vars", None)
+            return obj(context.eval_ctx, *args, **kwargs)
         return super().call(context, obj, *args, **kwargs)
 
     def _generate(

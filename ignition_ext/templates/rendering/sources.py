@@ -20,11 +20,28 @@ PARTS = ("subject.txt", "body.html", "body.txt", "sms.txt")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedEmail:
-    """An email's personal parts. ``text`` is made from the HTML when the template has none."""
+    """An email's personal parts. ``text`` is made from the HTML when the template has none.
+
+    Attributes:
+        subject: one line.
+        html_pieces: the page, to be joined; None for a message of text only. What the template
+            itself says is the same object in every message, so that it is encoded only once.
+        text_pieces: the plain text, to be joined.
+    """
 
     subject: str
-    html: str | None
-    text: str
+    html_pieces: Sequence[str] | None
+    text_pieces: Sequence[str]
+
+    @property
+    def html(self) -> str | None:
+        """The page, whole."""
+        return None if self.html_pieces is None else "".join(self.html_pieces)
+
+    @property
+    def text(self) -> str:
+        """The plain text, whole."""
+        return "".join(self.text_pieces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import email.policy
 import html as html_escapes
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
@@ -52,6 +53,14 @@ class Mail:
     subject: str = "Hello"
     html: str | None = None
     text: str = "Hello\n"
+
+    @property
+    def html_pieces(self) -> Sequence[str] | None:
+        return None if self.html is None else [self.html]
+
+    @property
+    def text_pieces(self) -> Sequence[str]:
+        return [self.text]
 
 
 def _composer(**changes: Any) -> EmailComposer:
