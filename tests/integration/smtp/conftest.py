@@ -203,6 +203,12 @@ def journal() -> MemoryJournal:
     return MemoryJournal()
 
 
+@pytest.fixture(scope="session")
+def new_journal() -> type[MemoryJournal]:
+    """Makes journals, for tests that need one for each example."""
+    return MemoryJournal
+
+
 @pytest.fixture
 def sender(journal: MemoryJournal) -> Sender:
     return Sender(journal)
@@ -242,7 +248,7 @@ async def _guarded(
         writer.transport.abort()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def options() -> Callable[..., SmtpOptions]:
     """Options for a server on loopback, impatient enough for tests."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,20 @@ K = OutcomeKind
 _PEOPLE = [f"user{number}@example.com" for number in range(30)]
 _LARGE = b"Subject: large\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 76 + b"\r\n") * 100_000
 _BEFORE = ["EHLO", "MAIL", "RCPT", "DATA"]
+
+
+@pytest.fixture(params=["one by one", "pipelined"])
+def raw_server(
+    request: pytest.FixtureRequest, raw_server: Callable[..., Awaitable[Any]]
+) -> Callable[..., Awaitable[Any]]:
+    """Each test against a server that announces PIPELINING, and against one that does not."""
+    if request.param == "one by one":
+        return raw_server
+
+    async def start(**options: Any) -> Any:
+        return await raw_server(extensions=("8BITMIME", "SMTPUTF8", "PIPELINING"), **options)
+
+    return start
 
 
 def _agree(sender: Any, server: Any) -> None:
