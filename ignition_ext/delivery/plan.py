@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from email.utils import parseaddr
 from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,6 +16,7 @@ from ignition_ext.errors import ConfigurationError
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.templates.attachments import Attachment, load_attachment
 from ignition_ext.templates.mime import EmailComposer
+from ignition_ext.templates.mime_images import image_names
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
 from ignition_ext.templates.store import load as load_template
@@ -123,17 +123,13 @@ def email_workshop(
     """Makes the campaign's emails; files that the HTML names as ``cid:NAME`` go inline."""
     definition = plan.stored.definition
     pages = [text for name, text in plan.template.files.items() if name.endswith(".html")]
-    inline = [
-        attachment
-        for attachment in plan.attachments
-        if any(f"cid:{attachment.name}" in page for page in pages)
-    ]
+    shown = set().union(*map(image_names, pages))
+    inline = [attachment for attachment in plan.attachments if attachment.name in shown]
     composer = EmailComposer(
         sender=definition.from_,
         headers=definition.headers,
         attachments=[attachment for attachment in plan.attachments if attachment not in inline],
         inline=inline,
-        message_id_domain=parseaddr(definition.from_)[1].rpartition("@")[2],
         envelope_from=envelope_from,
     )
     return EmailWorkshop(renderer_of(plan, run=run), composer)

@@ -70,7 +70,7 @@ class Attachment:
             checked(self.name, f"the attachment's name {self.name!r}")
         except HeaderError as error:
             raise ConfigurationError(f"{error}.", mend="Rename the file.") from error
-        if not self.name or re.search(r"[/\\]", self.name) or self.name in {".", ".."}:
+        if not self.name.strip() or re.search(r"[/\\]", self.name) or self.name in {".", ".."}:
             raise ConfigurationError(
                 f"{self.name!r} is not a file name.", mend="Give a name without folders."
             )

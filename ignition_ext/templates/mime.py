@@ -75,7 +75,7 @@ class EmailComposer:
         headers: further fields, such as ``{"Reply-To": "help@example.com"}``.
         attachments: files for every recipient.
         inline: images that the HTML names as ``cid:NAME``.
-        message_id_domain: the right side of Message-ID.
+        message_id_domain: the right side of Message-ID; the sender's domain when None.
         envelope_from: where bounces go; the sender's address when None.
 
     Raises:
@@ -89,13 +89,14 @@ class EmailComposer:
         headers: Mapping[str, str],
         attachments: Sequence[Attachment],
         inline: Sequence[Attachment],
-        message_id_domain: str,
+        message_id_domain: str | None = None,
         envelope_from: str | None = None,
     ) -> None:
         check_total([*attachments, *inline])
         try:
             self._set_sender(sender, envelope_from)
-            self._domain = _domain(message_id_domain)
+            if message_id_domain is not None:
+                self._domain = _domain(message_id_domain)
             self._fields = _constant_fields(headers)
         except HeaderError as error:
             raise ConfigurationError(
@@ -114,6 +115,7 @@ class EmailComposer:
 
     def _set_sender(self, sender: str, envelope_from: str | None) -> None:
         name, address = headers.address_of(sender, "From")
+        self._domain = address.rpartition("@")[2]
         self._from = headers.address_field("From", [(name, address)])
         if envelope_from is None:
             self._envelope_from = address

@@ -16,8 +16,11 @@ import idna
 # RFC 5322 section 2.1.1: must, without CRLF; and the width that lines should keep to.
 MAX_LINE = 998
 WIDTH = 76
-# RFC 2047 section 2: 75 characters a word, "=?utf-8?B?" and "?=" included, in groups of four.
+# RFC 2047 section 2: 75 characters a word, in groups of four beside "=?utf-8?B?" and "?=", and 76
+# a line that holds one; no character has more than four octets.
 _WORD_BYTES = 45
+_AROUND_WORD = 12
+_CHARACTER_BYTES = 4
 
 FIELD_NAME = re.compile(r"[!-9;-~]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -94,18 +97,25 @@ def normal_address(address: str, what: str) -> str:
     return f"{local}@{ascii_domain}"
 
 
-def encoded_words(text: str) -> Iterator[str]:
-    """RFC 2047 words, none longer than 75 and none that splits a character."""
+def encoded_words(text: str, lead: int = 1) -> Iterator[str]:
+    """RFC 2047 words, none longer than 75 and none that splits a character.
+
+    Args:
+        text: what they say.
+        lead: characters of the line in front of the first word.
+    """
+    room = (WIDTH - lead - _AROUND_WORD) // 4 * 3
+    room = max(min(room, _WORD_BYTES), _CHARACTER_BYTES)
     octets = text.encode()
     start = 0
     while start < len(octets):
-        end = start + _WORD_BYTES
+        end = start + room
         # Not in front of the second or a later octet of a character.
         while end < len(octets) and octets[end] & 0xC0 == 0x80:
             end -= 1
         encoded = binascii.b2a_base64(octets[start:end], newline=False)
         yield f"=?utf-8?B?{encoded.decode()}?="
-        start = end
+        start, room = end, _WORD_BYTES
 
 
 def _folded(name: str, words: list[str]) -> bytes:
@@ -127,7 +137,7 @@ def text_field(name: str, value: str) -> bytes:
     checked(value, name)
     if _PLAIN_TEXT.fullmatch(value) and "=?" not in value:
         return _folded(name, value.split(" "))
-    return _folded(name, list(encoded_words(value)))
+    return _folded(name, list(encoded_words(value, lead=len(name) + 2)))
 
 
 def token_field(name: str, value: str) -> bytes:
@@ -142,8 +152,13 @@ def token_field(name: str, value: str) -> bytes:
     return _folded(name, value.split())
 
 
-def phrase(name: str) -> list[str]:
-    """A display name as words: plain, quoted or encoded, whichever is enough."""
+def phrase(name: str, lead: int = 1) -> list[str]:
+    """A display name as words: plain, quoted or encoded, whichever is enough.
+
+    Args:
+        name: the display name.
+        lead: characters of the line in front of it.
+    """
     if not name:
         return []
     if "=?" not in name and len(name) <= WIDTH - 4:
@@ -152,7 +167,7 @@ def phrase(name: str) -> list[str]:
         if name.isascii() and "\t" not in name:
             quoted = re.sub(r'(["\\])', r"\\\1", name)
             return [f'"{quoted}"']
-    return list(encoded_words(name))
+    return list(encoded_words(name, lead))
 
 
 def address_field(field: str, mailboxes: list[tuple[str, str]]) -> bytes:
@@ -162,7 +177,7 @@ def address_field(field: str, mailboxes: list[tuple[str, str]]) -> bytes:
         checked(name, f"the name in {field}")
         comma = "," if number < len(mailboxes) - 1 else ""
         mailbox = f"<{address}>" if name else address
-        words += [*phrase(name), f"{mailbox}{comma}"]
+        words += [*phrase(name, 1 if words else len(field) + 2), f"{mailbox}{comma}"]
     return _folded(field, words)
 
 

@@ -10,8 +10,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from inscriptis import get_text
-from inscriptis.model.config import ParserConfig
 from jinja2 import Template
 from jinja2.exceptions import TemplateNotFound, TemplateSyntaxError
 from jinja2.runtime import Context
@@ -21,6 +19,7 @@ from ignition_ext.templates.rendering.bounded import BUDGET, Budget, gather
 from ignition_ext.templates.rendering.filters import VOICE, Speech, Voice, speech_of
 from ignition_ext.templates.rendering.fold import fold
 from ignition_ext.templates.rendering.limits import MAX_LOCALES
+from ignition_ext.templates.rendering.plain import text_from_html
 from ignition_ext.templates.rendering.sandbox import TemplateEnvironment
 from ignition_ext.templates.rendering.sources import (
     PARTS,
@@ -37,8 +36,6 @@ _LINE_BREAKS = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _SMS_SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " "})
 """Spaces that number formats are set with. GSM 03.38 has none of them: one would turn a text of
 160 characters into UCS-2 with 70."""
-
-_TEXT_CONFIG = ParserConfig(display_links=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +245,6 @@ def babel_locale(locale: str | None, default: str) -> Locale:
         except (ValueError, UnknownLocaleError):
             continue
     return Locale("en")
-
-
-def text_from_html(html: str) -> str:
-    """The plain text of an HTML body: what a reader sees, links with their targets."""
-    return get_text(html, _TEXT_CONFIG).strip() + "\n" if html.strip() else ""
 
 
 def _shown(template: Template, values: dict[str, Any]) -> list[str]:

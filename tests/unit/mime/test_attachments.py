@@ -44,6 +44,7 @@ def test_type_comes_from_the_name(name: str, content: bytes, kind: str) -> None:
         ("../secret.txt", b"", "not a file name"),
         ("a\\b.txt", b"", "not a file name"),
         ("", b"", "not a file name"),
+        (" ", b"", "not a file name"),
         ("ü" * 200 + ".txt", b"", "255 bytes"),
     ],
 )
