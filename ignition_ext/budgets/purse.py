@@ -40,7 +40,7 @@ class Purse:
     Args:
         limit: the rate, as far as known; a newer one is learnt with each grant.
         patience: places further ahead than this many seconds are not taken.
-        exact: ask for ``needed`` places and no more; otherwise for as many as are soon used.
+        exact: ask for at most ``needed`` places at a time; otherwise for as many as are soon used.
 
     Attributes:
         needed: messages that wait for a place, in an exact purse.
@@ -68,6 +68,11 @@ class Purse:
             self._chunk = min(MOST, self._chunk * 2)
         return 0.0
 
+    @property
+    def next_due(self) -> float | None:
+        """When the next held place may be used; None when none is held."""
+        return self._intervals[0].due if self._intervals else None
+
     def far(self, now: float) -> float:
         """Seconds until the line has a place, when the last answer was that it is too far ahead."""
         return max(0.0, self._far_until - now)
@@ -76,10 +81,13 @@ class Purse:
         """How many places the line should be asked for now."""
         if self.far(now) > self.patience:
             return 0
-        if self._exact:
-            return max(0, self.needed - sum(one.tokens - one.used for one in self._intervals))
         held_until = self._intervals[-1].end if self._intervals else now
-        return self._chunk if held_until - now <= LEAD else 0
+        if held_until - now > LEAD:
+            return 0
+        held = sum(one.tokens - one.used for one in self._intervals)
+        if self._exact:
+            return max(0, self.needed - held)
+        return self._chunk if 2 * held <= self._chunk else 0
 
     def granted(self, grant: Grant, now: float) -> None:
         """Take the answer in."""
