@@ -14,12 +14,14 @@ from prefect.exceptions import Pause
 from prefect.states import AwaitingRetry
 
 from ignition_ext.delivery.batch import BatchResult
+from ignition_ext.delivery.patience import time_left
 from ignition_ext.delivery.progress import summary
 from ignition_ext.ledger.runs import OpenedRun, find_run, mirror
 from ignition_ext.settings import Settings
 from ignition_ext.values import RunState
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
+from tasks.prefect_control import forget_process, stay_paused
 
 LONGEST_WAIT = timedelta(seconds=60)
 """A longer wait ends the process: starting anew costs 5 to 10 s, a worker's slot is worth more."""
@@ -28,22 +30,29 @@ PAUSED_LOOK = timedelta(minutes=5)
 
 
 async def await_due(run: OpenedRun, batch: BatchResult) -> None:
-    """Return when the run's next messages can be sent.
+    """Return when the run's next messages can be sent, and it is not paused in Prefect.
 
     Raises:
         Pause: after the run was put into state AwaitingRetry: Prefect starts it again at that
             time. It is no failure; the engine ends the process with it.
     """
-    at = batch.next_at or datetime.now(UTC)
-    if batch.run_state is RunState.PAUSED:
-        at = datetime.now(UTC) + PAUSED_LOOK
-    if at <= datetime.now(UTC):
+    await stay_paused(run)
+    left = PAUSED_LOOK if batch.run_state is RunState.PAUSED else await _time_left(batch)
+    if not left:
         return
+    at = datetime.now(UTC) + left
     what = "paused" if batch.run_state is RunState.PAUSED else summary(batch.counts)
     get_run_logger().info("waiting until %s: %s", f"{at:%H:%M:%S} UTC", what)
-    if at - datetime.now(UTC) > LONGEST_WAIT and current_flow_run().deployment_id is not None:
+    if left > LONGEST_WAIT and current_flow_run().deployment_id is not None:
         await _come_back(run, at, what)
     await _watch(run, batch.run_state, at)
+
+
+async def _time_left(batch: BatchResult) -> timedelta:
+    if batch.claimed:
+        return timedelta(0)
+    async with open_database() as database:
+        return await time_left(database, batch)
 
 
 async def _watch(run: OpenedRun, state: RunState, until: datetime) -> None:
@@ -62,14 +71,7 @@ async def _come_back(run: OpenedRun, at: datetime, what: str) -> None:
         answer: OrchestrationResult[Any] = await client.set_flow_run_state(
             flow_run.id, AwaitingRetry(scheduled_time=at, message=what)
         )
-        # With a process on record, Prefect would leave a cancel of the waiting run to the worker
-        # that started it, which knows the process no more: Cancelling for ever.
-        await client.request(  # update_flow_run cannot set it to nothing
-            "PATCH",
-            "/flow_runs/{id}",
-            path_params={"id": flow_run.id},
-            json={"infrastructure_pid": None},
-        )
+    await forget_process()
     if answer.status is not SetStateStatus.ACCEPT or answer.state is None:
         return  # cancelled meanwhile, for example: the next claim sees it
     async with open_database() as database:

@@ -9,6 +9,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from ignition_ext.delivery.batch import BatchLimits, BatchResult, deliver_batch
+from ignition_ext.delivery.patience import patiently
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.progress import summary
 from ignition_ext.delivery.thread import run_apart
@@ -20,6 +21,7 @@ from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.live_progress import LiveProgress
 from tasks.mirror_state import account_if_cancelled
+from tasks.prefect_control import PrefectControl, note_pause
 from tasks.prepare_sender import prepare_sender
 
 
@@ -29,6 +31,7 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
 
     Raises:
         ChannelError: the server refuses us as a whole, for good or before anything got on.
+        DatabaseError: the database was away for longer than the sender's patience.
     """
     settings = Settings()
     limits = BatchLimits(
@@ -39,20 +42,26 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
     # Blocks are read in Prefect's loop; the sending has one of its own.
     prepared = await prepare_sender(plan, run.ref, settings)
 
-    async def work(stop: asyncio.Event) -> BatchResult:
+    async def send(stop: asyncio.Event) -> BatchResult:
         async with open_database() as database:
             ledger = open_ledger(database)
             return await deliver_batch(
                 ledger, run.ref, prepared(ledger), limits, stop=stop, tally=progress.tally
             )
 
+    async def work(stop: asyncio.Event) -> BatchResult:
+        return await patiently(lambda: send(stop), stop)
+
+    control = PrefectControl(progress)
     try:
-        result = await run_apart(work, on_tick=progress.show)
+        result = await run_apart(work, on_tick=control.tick)
     except (asyncio.CancelledError, SystemExit):
         # SystemExit is what Prefect raises on SIGTERM. The batch is drained by now.
         await account_if_cancelled(current_flow_run().id)
         raise
-    await progress.show(always=True)
+    await control.tick(last=True)
+    if control.paused is not None:
+        await note_pause(run, control.paused)
     _tell(plan, run, result)
     if result.error is not None and not (result.error.temporary and result.got_on):
         raise result.error

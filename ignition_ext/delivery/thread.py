@@ -44,9 +44,11 @@ class Stopper:
 async def run_apart(
     work: Callable[[asyncio.Event], Awaitable[T]],
     *,
-    on_tick: Callable[[], Awaitable[None]] | None = None,
+    on_tick: Callable[[], Awaitable[bool]] | None = None,
 ) -> T:
     """Await ``work(stop)`` in a thread of its own; ``on_tick`` runs here meanwhile.
+
+    ``stop`` is set when ``on_tick`` says that the work may not go on.
 
     When this task is interrupted, ``stop`` is set, the work is awaited to its end, and only then
     is the interruption passed on. The work must end soon after ``stop``.
@@ -63,8 +65,8 @@ async def run_apart(
         future = asyncio.wrap_future(pool.submit(context.run, asyncio.run, main()))
         try:
             while not (await asyncio.wait({future}, timeout=TICK_SECONDS))[0]:
-                if on_tick is not None:
-                    await on_tick()
+                if on_tick is not None and not await on_tick():
+                    stopper.stop()
         except BaseException:
             stopper.stop()
             await asyncio.wait({future})

@@ -23,6 +23,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterId,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.flow_runs import asuspend_flow_run
 from prefect.states import Cancelling, Scheduled
 
 from blocks import SmtpServer
@@ -341,3 +342,20 @@ async def test_a_far_deferral_gives_the_workers_slot_back_and_can_be_cancelled(
     # No process was there to run a hook: this is what housekeeping is for.
     assert list((await mirror_runs.fn()).values()) == ["Cancelled"]
     assert await stage.counts(flow_run_id) == {"sent": 3, "cancelled": 1}
+
+
+async def test_a_run_is_suspended_and_resumed_in_prefect(stage: Stage) -> None:
+    """Prefect's own way, as its UI does it: the process ends, and a new one sends the rest."""
+    await stage.apply(people(200), throttle="{per_second: 20}")
+    flow_run_id = await stage.start()
+    await wait_until(lambda: _enough(stage, 10))
+    await asuspend_flow_run(flow_run_id=flow_run_id)
+    await wait_until(lambda: _supervisor_gone(flow_run_id))
+
+    so_far = sum(stage.arrived().values())
+    assert so_far < 200
+    assert await stage.counts(flow_run_id) == {"sent": so_far, "pending": 200 - so_far}
+    assert (await stage.row(flow_run_id)).prefect_state == "Suspended"
+    await stage.client.resume_flow_run(flow_run_id)
+    await stage.state(flow_run_id, "Completed")
+    assert stage.arrived() == Counter(people(200))

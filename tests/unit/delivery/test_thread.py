@@ -58,14 +58,28 @@ async def test_the_caller_can_look_on_while_the_work_goes_on() -> None:
     ticks = 0
     enough = threading.Event()
 
-    async def tick() -> None:
+    async def tick() -> bool:
         nonlocal ticks
         ticks += 1
         if ticks == 2:
             enough.set()
+        return True
 
     async def work(stop: asyncio.Event) -> bool:
         return await asyncio.to_thread(enough.wait, 10)
 
     assert await run_apart(work, on_tick=tick)
     assert ticks >= 2
+
+
+async def test_the_caller_can_end_the_work_early() -> None:
+    """The work is asked to stop, and its result still counts."""
+
+    async def tick() -> bool:
+        return False
+
+    async def work(stop: asyncio.Event) -> str:
+        await stop.wait()
+        return "drained"
+
+    assert await run_apart(work, on_tick=tick) == "drained"
