@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar, assert_never
 
 from ignition_ext.channels.transport import Transport
@@ -68,7 +68,8 @@ class BatchResult:
         settled: new states that this batch gave, by state.
         released: messages that were leased, not sent, and given back.
         counts: the run's messages by state afterwards, of a while ago where it goes on at once.
-        next_at: when something more can be sent; None when nothing is left to wait for.
+        next_at: when something more can be sent, by the database's clock; None when that is at
+            once or nobody knows. :func:`ignition_ext.delivery.patience.time_left` says how long.
         run_state: what the operator asks of the run.
         error: the server refused us as a whole.
     """
@@ -150,7 +151,7 @@ async def deliver_batch(
         settled=dict(claims.settled),
         released=released,
         counts=counts,
-        next_at=_next_at(claims, counts, limits),
+        next_at=_next_at(claims, counts),
         run_state=claims.run_state,
         error=error,
         seconds=time.monotonic() - began,
@@ -183,16 +184,10 @@ def _is_last(tally: Tally, limits: BatchLimits) -> bool:
     return waiting <= limits.messages and not counts[MessageState.DEFERRED]
 
 
-def _next_at(
-    claims: Claims, counts: Mapping[MessageState, int], limits: BatchLimits
-) -> datetime | None:
-    """When to look again: now after a batch, at the ledger's word, or when a lease can lapse."""
-    now = datetime.now(UTC)
-    if not any(counts[state] for state in OPEN_STATES):
-        return None
-    if claims.claimed:
-        return now  # the next claim knows what this batch left
+def _next_at(claims: Claims, counts: Mapping[MessageState, int]) -> datetime | None:
+    """When to look again, at the ledger's word or when a lease can lapse."""
+    if claims.claimed or not any(counts[state] for state in OPEN_STATES):
+        return None  # the next claim knows what this batch left
     # What another sender holds comes free when it is done, or when its lease lapses: should it be
     # dead, nobody else would send the rest.
-    due = [at for at in (claims.next_at, claims.lapses_at) if at is not None]
-    return min(due, default=now + limits.look_every)
+    return min((at for at in (claims.next_at, claims.lapses_at) if at is not None), default=None)
