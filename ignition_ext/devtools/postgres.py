@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from ignition_ext.errors import ConfigurationError
 
@@ -84,81 +85,98 @@ def _readable_binaries(binaries: Path, folder: Path, owner: tuple[int, int] | No
     return copy / "bin"
 
 
-@contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start a server; gives the URL of its maintenance database, stops and deletes it at the end.
+class PostgresServer:
+    """A server in a folder of its own; can be stopped and started while its clients look on.
 
-    Durability is off: the data does not outlive the context.
+    Args:
+        durable: commits wait for their record to be written, as in production; by default they do
+            not, for the data does not outlive the server.
+
+    Attributes:
+        url: of the maintenance database.
 
     Raises:
-        ConfigurationError: there are no binaries, or the server does not start.
+        ConfigurationError: there are no binaries, or a step does not work.
     """
-    demote, owner = _drop_privileges()
-    folder = Path(tempfile.mkdtemp(prefix="ignition-postgres-"))
-    folder.chmod(0o755)
-    binaries = _readable_binaries(find_binaries(), folder, owner)
-    data, password_file = folder / "data", folder / "password"
-    password = secrets.token_urlsafe(16)
-    data.mkdir(mode=0o700)
-    password_file.write_text(password)
-    if owner:
-        for path in (folder, data, password_file):
-            os.chown(path, *owner)
-    port = free_port()
 
-    def run(*command: str) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._demote, owner = _drop_privileges()
+        self.folder = Path(tempfile.mkdtemp(prefix="ignition-postgres-"))
+        self.folder.chmod(0o755)
+        self._binaries = _readable_binaries(find_binaries(), self.folder, owner)
+        self._data, password_file = self.folder / "data", self.folder / "password"
+        password = secrets.token_urlsafe(16)
+        self._data.mkdir(mode=0o700)
+        password_file.write_text(password)
+        if owner:
+            for path in (self.folder, self._data, password_file):
+                os.chown(path, *owner)
+        self.port = free_port()
+        self.url = f"postgresql://ignition:{password}@127.0.0.1:{self.port}/postgres"
+        fast = "" if durable else " -c synchronous_commit=off -c full_page_writes=off"
+        self._options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1"
+            f" -c unix_socket_directories={self.folder} -c max_connections=200 -c fsync=off{fast}"
+        )
+        login = ["-U", "ignition", "-A", "scram-sha-256", f"--pwfile={password_file}"]
+        form = ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        try:
+            self._run("initdb", *login, *form)
+        except BaseException:
+            self.delete()
+            raise
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-l", log, "-w", "-t", "60", "-o", self._options, "start")
+
+    def stop(self, mode: Literal["fast", "immediate"] = "immediate") -> None:
+        """Stop it: ``fast`` ends the sessions in order, ``immediate`` as if it had crashed."""
+        self._run("pg_ctl", "-m", mode, "-w", "stop")
+
+    def delete(self) -> None:
+        """Delete its folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            command,
-            cwd=folder,
-            preexec_fn=demote,
+            [str(self._binaries / program), "-D", str(self._data), *arguments],
+            cwd=self.folder,
+            preexec_fn=self._demote,
             capture_output=True,
             text=True,
             check=False,
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
         )
         if done.returncode:
-            log = folder / "log"
+            log = self.folder / "log"
             raise ConfigurationError(
-                f"{Path(command[0]).name} failed: {done.stderr or done.stdout}"
+                f"{program} failed: {done.stderr or done.stdout}"
                 f"{log.read_text() if log.exists() else ''}"
             )
 
-    control = str(binaries / "pg_ctl")
-    options = (
-        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
-        " -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
-    )
+
+@contextmanager
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Start a server; it is stopped and deleted at the end.
+
+    Raises:
+        ConfigurationError: there are no binaries, or the server does not start.
+    """
+    server = PostgresServer(durable=durable)
     try:
-        run(
-            str(binaries / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "ignition",
-            "-A",
-            "scram-sha-256",
-            f"--pwfile={password_file}",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "--no-sync",
-        )
-        run(
-            control,
-            "-D",
-            str(data),
-            "-l",
-            str(folder / "log"),
-            "-w",
-            "-t",
-            "60",
-            "-o",
-            options,
-            "start",
-        )
+        server.start()
         try:
-            yield f"postgresql://ignition:{password}@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            run(control, "-D", str(data), "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.delete()
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """The URL of a new server's maintenance database, for as long as the block lasts."""
+    with running_postgres() as server:
+        yield server.url
