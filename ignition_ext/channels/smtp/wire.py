@@ -56,7 +56,8 @@ class Wire(asyncio.BufferedProtocol):
         self._conversation = conversation
         self._options = options
         self._parser = ReplyParser()
-        self._read = bytearray(_READ_SIZE)
+        # A view, not the buffer itself: asyncio's TLS reads into slices of it.
+        self._read = memoryview(bytearray(_READ_SIZE))
         self._waiters: dict[Letter, asyncio.Future[Exchange]] = {}
         self._broken: Exception | None = None
         self._closed = self._loop.create_future()
@@ -132,7 +133,7 @@ class Wire(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Never called: the transport is connected when it is taken over."""
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Where replies go; what is more stays with the kernel until the next time."""
         return self._read
 

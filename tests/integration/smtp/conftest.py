@@ -23,6 +23,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.refused: set[MessageId] = set()
         self.intended: list[MessageId] = []
+        self._known: set[MessageId] = set()
         self.settled: dict[MessageId, Outcome] = {}
         self.most_open = 0
         self.on_intend: Callable[[MessageId], Awaitable[None]] | None = None
@@ -30,17 +31,18 @@ class MemoryJournal:
 
     async def intend(self, ids: Sequence[MessageId]) -> frozenset[MessageId]:
         for each in ids:
-            assert each not in self.intended, "intended twice"
+            assert each not in self._known, "intended twice"
             if self.on_intend is not None:
                 await self.on_intend(each)
         allowed = frozenset(ids) - self.refused
         self.intended += [each for each in ids if each in allowed]
+        self._known |= allowed
         self.most_open = max(self.most_open, len(self.intended) - len(self.settled))
         return allowed
 
     async def settle(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            assert delivery.message_id in self.intended, "settled without intent"
+            assert delivery.message_id in self._known, "settled without intent"
             assert delivery.message_id not in self.settled, "settled twice"
             if self.on_settle is not None:
                 await self.on_settle(delivery)

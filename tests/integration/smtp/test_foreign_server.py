@@ -38,9 +38,9 @@ async def sink(
         user = ("-u", "nobody")
         shutil.chown(folder, "nobody")
 
-    async def start(*arguments: str) -> tuple[int, Path]:
+    async def start(*arguments: str, dump: str = "-d") -> tuple[int, Path]:
         address = f"127.0.0.1:{unused_tcp_port}"
-        command = [_SINK, *user, "-d", f"{folder}/%M.", *arguments, address, "100"]
+        command = [_SINK, *user, dump, f"{folder}/%M.", *arguments, address, "100"]
         processes.append(await asyncio.create_subprocess_exec(*command))
         await _listening(unused_tcp_port)
         return unused_tcp_port, folder
@@ -85,6 +85,18 @@ async def test_each_recipient_is_dumped_once(sink: Any, sender: Any, options: An
     assert sender.journal.kinds == {OutcomeKind.ACCEPTED: 300}
 
 
+async def test_ten_thousand_over_ten_connections(sink: Any, sender: Any, options: Any) -> None:
+    """Pipelined: what is dumped is what was settled, each once, never more than 20 under way."""
+    port, folder = await sink(dump="-D")
+    people = [f"user{number}@example.com" for number in range(10_000)]
+
+    await sender.send(SmtpTransport(options(port, connections=10)), people)
+
+    assert sender.with_outcome(OutcomeKind.ACCEPTED) == set(people)
+    assert sender.journal.most_open <= 20
+    assert _dumped(folder) == Counter(people)
+
+
 async def test_hang_up_after_the_final_dot(sink: Any, sender: Any, options: Any) -> None:
     """Uncertain, and given up after a few."""
     port, _ = await sink("-q", ".")
@@ -121,7 +133,7 @@ async def test_hang_up_before(command: str, sink: Any, sender: Any, options: Any
 async def test_refusals(
     arguments: tuple[str, str], kind: OutcomeKind, sink: Any, sender: Any, options: Any
 ) -> None:
-    """Every message has its refusal; the connections are kept."""
+    """Every message has its refusal; the connections are kept. (Not pipelined: -r, -f imply -p.)"""
     port, _ = await sink(*arguments)
 
     await sender.send(SmtpTransport(options(port)), _PEOPLE[:40])

@@ -67,3 +67,13 @@ def test_waits_double_up_to_the_limit(own: int, longest: float) -> None:
     delay = Setbacks(_OPTIONS).delay(own)
 
     assert longest / 2 <= delay <= longest
+
+
+def test_defaults_outlast_a_restart_and_no_more() -> None:
+    """A server that is away for five seconds is waited for; a run knows within fifteen."""
+    for _ in range(50):
+        setbacks, waited = Setbacks(SmtpOptions(host="mx", port=25)), 0.0
+        while setbacks.record(_AWAY, epoch=setbacks.epoch, others=0) is None:
+            waited += setbacks.delay(1)
+
+        assert 5 <= waited <= 13
