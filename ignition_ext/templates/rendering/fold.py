@@ -90,6 +90,8 @@ class _Folding:
     def _parse(self, file: str) -> nodes.Template:
         if file not in self._files or is_markup(file) is not is_markup(self._file):
             raise _CannotFold
+        # What is wrong in a part that is not shown is still wrong.
+        self._environment.get_template(file)
         tree = self._environment.parse(source_text(self._files, file), file, file)
         for node in _all(tree, *_NAMING):
             assert isinstance(node, _NAMING)

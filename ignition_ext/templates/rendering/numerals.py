@@ -47,11 +47,7 @@ def decimal_writer(locale: Locale, pattern: str | None) -> Write:
 
 @lru_cache(maxsize=FORMATS_KEPT)
 def money_writer(locale: Locale, currency: str, pattern: str | None) -> Write:
-    """Writes amounts as ``format_currency`` does.
-
-    Raises:
-        UnknownCurrencyError: of the first amount; Babel may not know the currency.
-    """
+    """Writes amounts as ``format_currency`` does."""
 
     def by_babel(number: Number) -> str:
         return numbers.format_currency(number, currency, pattern, locale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ignition_ext.channels.smpp.alphabets import DEFAULT, EXTENSION
 from ignition_ext.channels.smpp.encoding import GSM7, Alphabet, encoders
-from ignition_ext.channels.smpp.graphemes import clusters
+from ignition_ext.channels.smpp.graphemes import clusters, is_boundary
 from ignition_ext.channels.smpp.segment import Segmented, TextRefused, segment
 
 BASIC = DEFAULT.replace("\x1b", "")
@@ -97,6 +97,42 @@ def test_gsm_takes_the_fewest_parts(text: str) -> None:
     expected = 1 if sum(costs) <= 160 else fewest_parts(costs, 153)
 
     assert len(segment(text, max_parts=255).parts) == expected
+
+
+def filled(pieces: list[str], limit: int) -> list[str]:
+    """Put one after the other where it still fits; a piece larger than a part is cut anywhere."""
+    parts, room = [""], limit
+    for piece in pieces:
+        for atom in piece if cost_of(piece) > limit else [piece]:
+            if cost_of(atom) > room:
+                parts.append("")
+                room = limit
+            parts[-1] += atom
+            room -= cost_of(atom)
+    return parts
+
+
+def cost_of(text: str) -> int:
+    return len(text.encode("utf-16-be")) // 2
+
+
+@given(ucs2_texts)
+def test_clusters_stay_whole_where_that_costs_no_part(text: str) -> None:
+    """Of the cuttings with the fewest parts the one that keeps clusters, if there is one."""
+    done = segment(text, alphabet="ucs2", max_parts=255)
+
+    if len(done.parts) > 1:
+        fewest, whole = filled(list(text), 67), filled(list(clusters(text)), 67)
+        assert list(done.texts) == (whole if len(whole) == len(fewest) else fewest)
+
+
+@given(ucs2_texts)
+def test_a_boundary_is_where_a_cluster_begins(text: str) -> None:
+    """Found by looking back a little as by going through all of the text."""
+    starts = set(accumulate(map(len, clusters(text))))
+
+    for index in range(1, len(text)):
+        assert is_boundary(text, index) == (index in starts)
 
 
 @given(ucs2_texts)
