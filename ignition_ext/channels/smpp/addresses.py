@@ -13,6 +13,8 @@ Providers differ; what the operator fills in wins.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ignition_ext.channels.smpp.codec import Address
 from ignition_ext.channels.smpp.encoding import GSM7
 
@@ -28,6 +30,7 @@ class AddressRefused(ValueError):
     """An address that no rule covers; the message says why."""
 
 
+@lru_cache(maxsize=256)  # a campaign has one sender, or one a country
 def source_address(text: str, ton: int | None = None, npi: int | None = None) -> Address:
     """The sender's address; ``ton`` and ``npi`` override the rules.
 

@@ -57,7 +57,7 @@ class SmsInFlight:
     """A message from the moment it is segmented until its outcome is handed over.
 
     Attributes:
-        parts: none where the message cannot be sent; then ``refusal`` says why.
+        refusal: why the message cannot be sent at all; it has no parts then.
         order: counts the messages; what is tried again goes by it.
         started: whether a part was written.
         accepted: whether a part was accepted: the message cannot be sent afresh.
@@ -65,12 +65,12 @@ class SmsInFlight:
     """
 
     __slots__ = (
+        "_bodies",
         "_missing",
         "_outcomes",
         "accepted",
         "message_id",
         "order",
-        "parts",
         "refusal",
         "refused",
         "started",
@@ -82,10 +82,14 @@ class SmsInFlight:
         self.message_id, self.order = message_id, order
         self.refusal = content if isinstance(content, Outcome) else None
         bodies = () if isinstance(content, Outcome) else content
-        self.parts = [Part(self, index, body) for index, body in enumerate(bodies)]
+        self._bodies = bodies
         self._outcomes: list[Outcome | None] = [None] * len(bodies)
         self._missing = len(bodies)
         self.started = self.accepted = self.refused = False
+
+    def parts(self) -> list[Part]:
+        """Its parts, made anew; the message knows none, so that no cycle outlives them."""
+        return [Part(self, index, body) for index, body in enumerate(self._bodies)]
 
     def record(self, part: Part, outcome: Outcome) -> None:
         """Note what came of a part, once for each."""

@@ -33,12 +33,14 @@ class References:
 
     def __init__(self, *, wide: bool) -> None:
         self._modulus = 0x10000 if wide else 0x100
+        self._salt = randbelow(0x10000)
         self._last: OrderedDict[str, int] = OrderedDict()
 
     def take(self, destination: str) -> int:
         """The next reference for a recipient."""
         last = self._last.pop(destination, None)
-        number = randbelow(self._modulus) if last is None else (last + 1) % self._modulus
+        # Where a recipient begins must differ between processes and recipients, no more.
+        number = (hash(destination) ^ self._salt if last is None else last + 1) % self._modulus
         self._last[destination] = number
         if len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)

@@ -333,7 +333,7 @@ class Worker:
     def _admitted(self, messages: Sequence[SmsInFlight]) -> None:
         for message in messages:
             if message.refusal is None:
-                self._backlog.add(message.parts)
+                self._backlog.add(message.parts())
             else:
                 self._finish(message)
         if self._is_stopping:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 import pytest
 
 from ignition_ext.channels.smpp import SmppOptions, SmppReceipt, SmppTransport, SmsEnvelope
+from ignition_ext.devtools import smsc_wire as wire
 from ignition_ext.devtools.smsc import SmscSimulator
 from ignition_ext.values import Delivery, MessageId, Outcome, OutcomeKind, new_id
 
@@ -114,6 +115,117 @@ class Bench:
         finally:
             self.journal.check_complete()
         return self.journal
+
+
+class Clock:
+    """The loop's time as a test wants it: moved at once, or a little at each look."""
+
+    def __init__(self, real: Callable[[], float]) -> None:
+        self._real, self.shift, self.step = real, 0.0, 0.0
+
+    def __call__(self) -> float:
+        self.shift += self.step
+        return self._real() + self.shift
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass; what is due has been called when it returns."""
+        self.shift += seconds
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the test's loop, and so of everything that it times."""
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop.time)
+    monkeypatch.setattr(loop, "time", clock)
+    return clock
+
+
+class Link(asyncio.Protocol):
+    """One connection to the raw SMSC, which writes what the test says."""
+
+    def __init__(self, smsc: RawSmsc) -> None:
+        self._smsc, self._held = smsc, b""
+        self.open: dict[int, str] = {}
+        self.heard: list[tuple[int, int, int]] = []
+        self.ignored: set[int] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client came."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self._smsc.links.append(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bind and unbind are answered; a submit_sm waits for the test, or for nothing."""
+        self._held += data
+        while len(self._held) >= 16 and len(self._held) >= int.from_bytes(self._held[:4], "big"):
+            length = int.from_bytes(self._held[:4], "big")
+            pdu, self._held = self._held[:length], self._held[length:]
+            _, command, status, sequence = wire.HEADER.unpack_from(pdu)
+            self.heard.append((command, status, sequence))
+            if command == wire.SUBMIT_SM:
+                to = wire.read_submit(pdu, message_id="", session=1).destination
+                self._smsc.taken.append(to)
+                self.open[sequence] = to
+                if self._smsc.answers_at_once:
+                    self.answer(sequence)
+            elif command in {wire.BIND_TRANSCEIVER, wire.ENQUIRE_LINK, wire.UNBIND} - self.ignored:
+                body = b"raw\0" if command == wire.BIND_TRANSCEIVER else b""
+                self.transport.write(wire.pack(command | wire.RESPONSE, 0, sequence, body))
+
+    def response(self, sequence: int, status: int = 0) -> bytes:
+        """The submit_sm_resp to one of ``open``, which then is no more; the id is the number."""
+        to = self.open.pop(sequence)
+        body = b"" if status else wire.string(to)
+        return wire.pack(wire.SUBMIT_SM | wire.RESPONSE, status, sequence, body)
+
+    def answer(self, *sequences: int, status: int = 0) -> None:
+        """Answer in this order, in one piece."""
+        self.transport.write(b"".join(self.response(one, status) for one in sequences))
+
+
+class RawSmsc:
+    """An SMSC that does nothing by itself but bind: when and what it answers is the test's say.
+
+    Attributes:
+        taken: the recipient of each submit_sm that ever came, in order.
+        links: each connection that ever came.
+        answers_at_once: accept each submit_sm from now on.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.links: list[Link] = []
+        self.answers_at_once = False
+        self.port = 0
+
+    @property
+    def link(self) -> Link:
+        """The newest connection."""
+        return self.links[-1]
+
+    def relent(self) -> None:
+        """Answer whatever waits, and from now on everything at once."""
+        self.answers_at_once = True
+        for link in self.links:
+            link.answer(*link.open)
+
+
+@pytest.fixture
+async def raw() -> AsyncIterator[RawSmsc]:
+    """A raw SMSC."""
+    smsc = RawSmsc()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Link(smsc), "127.0.0.1", 0)
+    smsc.port = server.sockets[0].getsockname()[1]
+    yield smsc
+    server.close()
+    for link in smsc.links:
+        link.transport.abort()
+    await server.wait_closed()
 
 
 async def envelopes(messages: Iterable[tuple[str, str]]) -> AsyncIterator[SmsEnvelope]:

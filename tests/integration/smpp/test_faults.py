@@ -32,15 +32,6 @@ def check_against_the_far_side(bench: Any) -> None:
     assert len(taken) <= kinds[OutcomeKind.ACCEPTED] + kinds[OutcomeKind.UNCERTAIN]
 
 
-async def test_half_a_pdu_and_a_pause(bench: Any) -> None:
-    """The stream stays whole: smpplib throws the half away and loses both messages."""
-    bench.smsc.behaviour = lambda to: Behaviour(split_response=0.3 if to.endswith("0") else None)
-    journal = await bench.deliver(many(3), enquire_link=0.1, window=1)
-
-    assert journal.kinds == {OutcomeKind.ACCEPTED: 3}
-    assert bench.smsc.binds == 1
-
-
 @pytest.mark.parametrize("drop", ["before", "after"])
 async def test_a_link_lost_before_the_answer_is_uncertain(bench: Any, drop: Any) -> None:
     """From here nobody can tell the two apart, so neither is sent again."""
@@ -53,31 +44,6 @@ async def test_a_link_lost_before_the_answer_is_uncertain(bench: Any, drop: Any)
     assert {one.failure_class for one in lost} == {FailureClass.CONNECTION}
     assert bench.smsc.binds == 2
     check_against_the_far_side(bench)
-
-
-async def test_no_answer_in_time_is_uncertain_and_the_rest_goes_on(bench: Any) -> None:
-    """The window is not blocked by what stays unanswered."""
-    bench.smsc.behaviour = lambda to: Behaviour(respond=not to.endswith("3"))
-    journal = await bench.deliver(many(20), window=2, response_timeout=0.2)
-
-    assert [one.kind for one in journal.outcomes].count(OutcomeKind.UNCERTAIN) == 2
-    assert journal.outcomes[3].kind is OutcomeKind.UNCERTAIN
-    assert journal.kinds[OutcomeKind.ACCEPTED] == 18
-    check_against_the_far_side(bench)
-
-
-async def test_a_late_answer_is_not_taken_for_another_one(bench: Any) -> None:
-    """The message is settled once; its sequence number stays its own."""
-    bench.smsc.behaviour = lambda to: Behaviour(response_delay=0.4 if to.endswith("0") else 0.01)
-    journal = await bench.deliver(many(60), window=2, response_timeout=0.2)
-
-    for index, outcome in enumerate(journal.outcomes):
-        late = index % 10 == 0
-        assert outcome.kind is (OutcomeKind.UNCERTAIN if late else OutcomeKind.ACCEPTED)
-    ids = {one.destination: one.message_id for one in bench.smsc.submits}
-    for (to, _), outcome in zip(many(60), journal.outcomes, strict=True):
-        if outcome.kind is OutcomeKind.ACCEPTED:
-            assert outcome.provider_id == ids[to[1:]]
 
 
 async def test_the_smsc_unbinds_us(bench: Any, wait_until: Until) -> None:

@@ -103,7 +103,7 @@ def part(octets: int = 140) -> Part:
     submit = codec.Submit(
         source=address, destination=address, short_message=b"x" * octets, data_coding=0
     )
-    return SmsInFlight(MessageId(new_id()), [packed.submit_body(submit)], 1).parts[0]
+    return SmsInFlight(MessageId(new_id()), [packed.submit_body(submit)], 1).parts()[0]
 
 
 def fill(line: Line, together: int) -> list[Part]:

@@ -65,7 +65,7 @@ def test_a_partial_message_says_which_part_and_how_many() -> None:
 def test_parts_may_be_told_in_any_order(letters: str, chance: Random) -> None:
     """The message is complete with the last of them, its parts stand in order."""
     message = SmsInFlight(MessageId(new_id()), [b"body"] * len(letters), 1)
-    told = list(zip(message.parts, outcomes(letters), strict=True))
+    told = list(zip(message.parts(), outcomes(letters), strict=True))
     chance.shuffle(told)
     for part, outcome in told:
         assert not message.complete
@@ -88,7 +88,7 @@ def test_a_message_that_cannot_be_sent_has_no_parts() -> None:
     message = SmsInFlight(MessageId(new_id()), refusal)
 
     assert message.complete
-    assert message.parts == []
+    assert message.parts() == []
     assert (message.delivery().outcome, message.delivery().parts) == (refusal, ())
 
 
