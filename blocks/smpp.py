@@ -16,6 +16,7 @@ from ignition_ext.channels.smpp import (
     SmscOffer,
 )
 from ignition_ext.channels.smpp.desk import Store
+from ignition_ext.channels.smpp.slot import Slot, no_limit
 from ignition_ext.errors import ConfigurationError
 
 _BIND_WORDS = {"trx": "transceiver", "tx": "transmitter", "rx": "receiver"}
@@ -290,6 +291,7 @@ class SmppGateway(Block):
         drain_seconds: float = 20,
         on_receipts: Store | None = None,
         receipt_linger: float = 0,
+        slot: Slot = no_limit,
     ) -> SmppTransport:
         """What sends through this gateway; opens no connection yet.
 
@@ -298,9 +300,10 @@ class SmppGateway(Block):
             drain_seconds: how long answers are awaited after a stop.
             on_receipts: stores receipts; they are acknowledged when it returned.
             receipt_linger: seconds to stay bound for receipts after the last one that came.
+            slot: entered around each bind, where binds are counted.
         """
         options = self.options(per_second=per_second, drain_seconds=drain_seconds)
-        return SmppTransport(options, on_receipts, receipt_linger)
+        return SmppTransport(options, on_receipts, receipt_linger, slot)
 
     async def check(self) -> SmscOffer:
         """Bind and unbind without sending.

@@ -46,6 +46,9 @@ class Intake:
         taken = [held.popleft() for _ in range(min(count, len(held)))]
         if len(held) <= self._enough:
             self._room.set()
+        if taken and self.is_over:
+            # Binds that are still being opened are not wanted any more.
+            asyncio.get_running_loop().call_soon(self._wake)
         return taken
 
     async def fill(self, envelopes: AsyncIterator[SmsEnvelope]) -> None:

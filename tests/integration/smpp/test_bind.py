@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from blocks import SmppGateway
-from ignition_ext.channels.smpp import SmppTransport
+from ignition_ext.channels.smpp import SmppOptions, SmppTransport
 from ignition_ext.devtools import smsc_wire as wire
 from ignition_ext.devtools.smsc import SmscSimulator
 from ignition_ext.errors import (
@@ -104,6 +104,30 @@ async def test_bind_failed_for_too_long_is_an_error(bench: Any) -> None:
         await bench.deliver(ONE, bind_patience=0.1)
 
     assert bench.journal.intended == []
+
+
+@pytest.mark.parametrize("status", [0x0D, 0x58])
+async def test_a_run_is_not_kept_waiting_for_a_first_bind(
+    bench: Any, clock: Any, wait_until: Until, status: int
+) -> None:
+    """As a block sets it, with several tries: after 20 s at the latest the run knows."""
+    bench.smsc.bind_statuses = [status] * 1000
+    default = SmppOptions(host="h")
+    task = asyncio.create_task(
+        bench.deliver(ONE, bind_retry=default.bind_retry, bind_patience=default.bind_patience)
+    )
+    await wait_until(lambda: bench.smsc.bind_attempts == 1)
+    waited = 0.0
+    while not task.done():
+        await wait_until(lambda: task.done() or not bench.smsc.sessions)
+        if not task.done():
+            await clock.advance(0.5)
+            waited += 0.5
+    with pytest.raises((ConnectFailed, Throttled)):
+        await task
+
+    assert 10 < waited <= 20
+    assert bench.smsc.bind_attempts in range(3, 7)
 
 
 async def test_the_binds_that_are_allowed_do_the_work(bench: Any) -> None:
