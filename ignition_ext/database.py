@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from ignition_ext.connections import HOT_OPTIONS, PostgresConnections, SqliteThread
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.one_host import require_one_host
 
@@ -53,28 +55,42 @@ def async_url(url: str) -> URL:
 
 
 class Database:
-    """An engine and its rules. One per process and event loop; ``await close()`` when done."""
+    """An engine and its rules. One per process and event loop; ``await close()`` when done.
+
+    Attributes:
+        hot: the ledger's own connections to PostgreSQL; None on SQLite.
+        writer: SQLite's connection for the ledger's transactions that write; None on PostgreSQL.
+        reader: the same for those that only read, so that long ones hold up no writer.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = async_url(url)
         self.dialect: Dialect = (
             "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql"
         )
+        self.hot: PostgresConnections | None = None
+        self.writer: SqliteThread | None = None
+        self.reader: SqliteThread | None = None
         if self.dialect == "sqlite":
             assert self.url.database is not None
             _require_file(Path(self.url.database))
+            self.writer = SqliteThread(self.url.database, _prepare_sqlite)
+            self.reader = SqliteThread(self.url.database, _prepare_sqlite)
             self.engine: AsyncEngine = create_async_engine(self.url, pool_size=pool_size)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
+            options = f"-c search_path={POSTGRES_SCHEMA} -c timezone=UTC"
+            rest = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
             self.engine = create_async_engine(
                 self.url,
                 pool_size=pool_size,
                 pool_pre_ping=True,
-                connect_args={
-                    "options": f"-c search_path={POSTGRES_SCHEMA} -c timezone=UTC",
-                    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                },
+                connect_args={"options": options, **rest},
+            )
+            _, arguments = self.engine.dialect.create_connect_args(self.url)
+            self.hot = PostgresConnections(
+                {**arguments, **rest, "options": options + HOT_OPTIONS}, most=pool_size
             )
 
     def require_one_host(self) -> None:
@@ -109,8 +125,8 @@ class Database:
     async def driver(self) -> AsyncIterator[Any]:
         """A pooled driver connection (``psycopg.AsyncConnection`` or ``aiosqlite.Connection``).
 
-        For the ledger's hot path: the caller begins and ends its own transactions, and must leave
-        none open. The connection goes back to the pool at the end.
+        The caller begins and ends its own transactions, and must leave none open. The connection
+        goes back to the pool at the end.
         """
         async with self.engine.connect() as connection:
             raw = await connection.get_raw_connection()
@@ -121,8 +137,21 @@ class Database:
         return await self.engine.connect()
 
     async def close(self) -> None:
-        """Close every pooled connection."""
+        """Close every connection that is idle."""
+        for kept in (self.hot, self.writer, self.reader):
+            if kept is not None:
+                await kept.close()
         await self.engine.dispose()
+
+
+async def database_now(session: AsyncSession) -> datetime:
+    """The database's clock: nothing that nodes share is timed by one of theirs."""
+    postgres = session.get_bind().dialect.name == "postgresql"
+    words = "clock_timestamp()" if postgres else "strftime('%Y-%m-%dT%H:%M:%f', 'now')"
+    found = (await (await session.connection()).execute(text(f"SELECT {words}"))).scalar_one()
+    if isinstance(found, datetime):
+        return found.astimezone(UTC)
+    return datetime.fromisoformat(str(found)).replace(tzinfo=UTC)
 
 
 def _require_file(path: Path) -> None:
@@ -142,7 +171,7 @@ def _require_file(path: Path) -> None:
         ) from error
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: Any, _record: object = None) -> None:
     # The driver must not begin transactions by itself: _begin_sqlite says which kind.
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -150,7 +179,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         # First: the others may have to wait for another process, too.
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         "journal_mode=WAL",
-        "synchronous=NORMAL",
+        # A commit is on the disk when it returns; NORMAL may lose the last ones with the power.
+        "synchronous=FULL",
         "foreign_keys=ON",
         # INSERT OR REPLACE deletes without firing delete triggers unless this is on.
         "recursive_triggers=ON",

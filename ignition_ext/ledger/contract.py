@@ -14,6 +14,7 @@ from uuid import UUID
 from ignition_ext.values import (
     Channel,
     Delivery,
+    FailureClass,
     LeaseId,
     MessageId,
     MessageState,
@@ -157,7 +158,10 @@ class Ledger(Protocol):
     async def intend(
         self, run: RunRef, lease: LeaseId, ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        """claimed -> sending for those still held by this lease in an open run; returns them."""
+        """claimed -> sending for those still held by this lease; returns them.
+
+        None in a run that is not open, or past its deadline.
+        """
         ...
 
     async def settle(
@@ -176,8 +180,24 @@ class Ledger(Protocol):
         """
         ...
 
+    async def turn(
+        self,
+        run: RunRef,
+        lease: LeaseId,
+        deliveries: Sequence[Delivery],
+        ids: Sequence[MessageId],
+        retry: RetryPolicy,
+        *,
+        bind: str = "",
+    ) -> tuple[Mapping[MessageId, MessageState], frozenset[MessageId]]:
+        """Settle some and intend others in one transaction; new states, and what may go out."""
+        ...
+
     async def release(self, run: RunRef, lease: LeaseId) -> int:
-        """Return what the lease still holds as claimed to pending; returns how many."""
+        """Return what the lease still holds as claimed to pending; returns how many.
+
+        The lease ends, unless something of it is on the wire: that is settled, or it lapses.
+        """
         ...
 
     async def recover(self, run: RunRef | None = None) -> Recovered:
@@ -185,7 +205,17 @@ class Ledger(Protocol):
         ...
 
     async def counts(self, run: RunRef) -> Mapping[MessageState, int]:
-        """Messages of a run by state; every state is present."""
+        """Messages of a run by state; every state is present.
+
+        Reads each of them: about half a second for a million.
+        """
+        ...
+
+    async def is_open(self, run: RunRef) -> bool:
+        """Whether anything of the run waits or is leased; cheap, whatever its size.
+
+        A lease whose sender died after its last message counts until it lapses.
+        """
         ...
 
     async def failures(self, run: RunRef) -> Mapping[str, int]:
@@ -194,6 +224,15 @@ class Ledger(Protocol):
 
     async def cancel_open(self, run: RunRef, state: MessageState) -> int:
         """Turn pending, claimed and deferred into ``cancelled`` or ``expired``; returns a count."""
+        ...
+
+    async def redrive(
+        self, run: RunRef, *, failure_class: FailureClass | None = None, actor: str
+    ) -> int:
+        """failed -> pending, all or those of one class, with attempts from 0; returns how many.
+
+        Opens no run: whoever redrives sees to it that somebody sends.
+        """
         ...
 
     async def receive(self, receipts: Sequence[SmsReceipt]) -> int:

@@ -1,8 +1,8 @@
 """Group commit: what many connections report at once is stored by one call of the ledger.
 
-A transport calls :meth:`LedgerJournal.intend` and :meth:`LedgerJournal.settle` from as many tasks
-as it has connections or window slots. An idle journal passes a call on at once; while one call is
-being stored, those that arrive are gathered and stored by the next one together.
+A transport calls :meth:`LedgerJournal.turn` from as many tasks as it has connections or window
+slots. An idle journal passes a call on at once; while one call is being stored, those that arrive
+are gathered and stored by the next one together, results and intents in one transaction.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 
 from ignition_ext.channels.transport import Journal
 from ignition_ext.errors import DatabaseError
@@ -35,17 +34,26 @@ PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
 """Seconds between the tries to store results while the database is away: what a server said is
 known here alone. Longer than a failover's usual gap, shorter than a lease."""
 _log = logging.getLogger(__name__)
+_NOTHING: frozenset[MessageId] = frozenset()
 
 
-@dataclass(eq=False, slots=True)
 class _Request:
-    """One caller's call; ``deliveries`` is empty for an intent."""
+    """One caller's call: what is told, what is asked for, and the answer to come."""
 
-    ids: tuple[MessageId, ...]
-    deliveries: tuple[Delivery, ...]
-    done: asyncio.Future[frozenset[MessageId]] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    __slots__ = ("deliveries", "done", "ids")
+
+    def __init__(
+        self,
+        deliveries: Sequence[Delivery],
+        ids: Sequence[MessageId],
+        done: asyncio.Future[frozenset[MessageId]],
+    ) -> None:
+        self.deliveries, self.ids, self.done = deliveries, ids, done
+
+    @property
+    def size(self) -> int:
+        """Messages in it."""
+        return len(self.deliveries) + len(self.ids)
 
 
 class LedgerJournal(Journal):
@@ -69,7 +77,7 @@ class LedgerJournal(Journal):
         self._retry, self._bind = retry, bind
         self._queue: deque[_Request] = deque()
         self._waiting = 0
-        self._room = asyncio.Condition()
+        self._held_back: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
         self.settled: Counter[MessageState] = Counter()
 
@@ -78,50 +86,76 @@ class LedgerJournal(Journal):
 
         A caller that is cancelled before its call is stored intends nothing.
         """
-        if not ids:
-            return frozenset()
-        return await self._submit(_Request(tuple(ids), ()))
+        return await self.turn((), ids)
 
     async def settle(self, deliveries: Sequence[Delivery]) -> None:
         """Record results; when it returns they are stored.
 
         They are stored even when the caller is cancelled while it waits.
         """
-        if deliveries:
-            ids = tuple(delivery.message_id for delivery in deliveries)
-            await self._submit(_Request(ids, tuple(deliveries)))
+        await self.turn(deliveries, ())
 
     async def turn(
         self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        """Settle some and intend others."""
-        await self.settle(deliveries)
-        return await self.intend(ids)
+        """Settle some and intend others in one transaction; returns those that may go out.
+
+        Where the database was away and came back nothing may go out: whether the intents were
+        stored is not known, so they are taken back.
+
+        Raises:
+            DatabaseError: the database stays away; nothing of this is known to be stored.
+        """
+        if not deliveries and not ids:
+            return _NOTHING
+        loop = asyncio.get_running_loop()
+        while self._waiting >= MAX_WAITING:
+            room: asyncio.Future[None] = loop.create_future()
+            self._held_back.append(room)
+            await room
+        request = self._submit(deliveries, ids)
+        try:
+            return await request.done
+        except asyncio.CancelledError:
+            if not request.done.cancelled() and request.done.exception() is None:
+                self._take_back(request.done.result())
+            raise
+
+    def _submit(self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]) -> _Request:
+        loop = asyncio.get_running_loop()
+        request = _Request(deliveries, ids, loop.create_future())
+        self._waiting += request.size
+        self._queue.append(request)
+        if self._writer is None:
+            self._writer = loop.create_task(self._write(), name="ledger-journal")
+        return request
+
+    def _take_back(self, ids: Iterable[MessageId]) -> None:
+        """Settle as unsent what was intended for a caller that was cancelled meanwhile."""
+        if unsent := _unsent(ids, "the sender was stopped"):
+            self._submit(unsent, ()).done.add_done_callback(_log_failure)
 
     async def drain(self) -> None:
         """Wait until everything that was handed in is stored, or has failed."""
         while self._writer is not None:
             await asyncio.shield(self._writer)
 
-    async def _submit(self, request: _Request) -> frozenset[MessageId]:
-        async with self._room:
-            await self._room.wait_for(lambda: self._waiting < MAX_WAITING)
-            self._waiting += len(request.ids)
-            self._queue.append(request)
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write(), name="ledger-journal")
-        return await request.done
-
     async def _write(self) -> None:
         try:
             while self._queue:
                 group = self._next_group()
                 await self._store(group)
-                async with self._room:
-                    self._waiting -= sum(len(request.ids) for request in group)
-                    self._room.notify_all()
+                self._waiting -= sum([request.size for request in group])
+                self._make_room()
         finally:
             self._writer = None
+
+    def _make_room(self) -> None:
+        if self._held_back and self._waiting < MAX_WAITING:
+            held_back, self._held_back = self._held_back, []
+            for room in held_back:
+                if not room.done():
+                    room.set_result(None)
 
     def _next_group(self) -> list[_Request]:
         """The oldest requests in order, as long as no message stands in them twice."""
@@ -129,81 +163,73 @@ class LedgerJournal(Journal):
         seen: set[MessageId] = set()
         while self._queue:
             request = self._queue[0]
-            if group and (
-                len(seen) + len(request.ids) > MAX_GROUP or not seen.isdisjoint(request.ids)
-            ):
+            keys = [*[delivery.message_id for delivery in request.deliveries], *request.ids]
+            if group and (len(seen) + len(keys) > MAX_GROUP or not seen.isdisjoint(keys)):
                 break
-            seen.update(request.ids)
+            seen.update(keys)
             group.append(self._queue.popleft())
         return group
 
     async def _store(self, group: Sequence[_Request]) -> None:
-        # Results first: they free places in the window, and were on the wire already.
-        await self._store_results([request for request in group if request.deliveries])
-        await self._store_intents(
-            [request for request in group if not request.deliveries and not request.done.done()]
-        )
-
-    async def _store_results(self, requests: Sequence[_Request]) -> None:
-        if not requests:
+        deliveries = [delivery for request in group for delivery in request.deliveries]
+        # Who was cancelled while it waited intends nothing.
+        ids = [key for request in group if not request.done.done() for key in request.ids]
+        if not deliveries and not ids:
             return
-        deliveries = [delivery for request in requests for delivery in request.deliveries]
         try:
-            states = await self._settle(deliveries)
+            granted = await self._turn(deliveries, ids)
         except BaseException as error:
-            _fail(requests, error)
+            _tell(group, error)
             if not isinstance(error, Exception):
                 raise
             return
-        self.settled.update(states.values())
-        for request in requests:
-            if not request.done.done():
-                request.done.set_result(frozenset(request.ids))
+        for request in group:
+            if request.done.cancelled():
+                self._take_back(granted.intersection(request.ids))
+            elif not request.done.done():
+                own = granted.intersection(request.ids) if request.ids else _NOTHING
+                request.done.set_result(own)
 
-    async def _settle(self, deliveries: Sequence[Delivery]) -> Mapping[MessageId, MessageState]:
-        """Settle, again where the database failed: settling twice is harmless, intending is not."""
+    async def _turn(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        try:
+            states, granted = await self._ledger.turn(
+                self._run, self._lease, deliveries, ids, self._retry, bind=self._bind
+            )
+        except DatabaseError as error:
+            # Settling twice is harmless, intending is not.
+            again = [*deliveries, *_unsent(ids, "the database was away")]
+            states, granted = await self._settle(again, error), _NOTHING
+        self.settled.update(states.values())
+        return granted
+
+    async def _settle(
+        self, deliveries: Sequence[Delivery], error: DatabaseError
+    ) -> Mapping[MessageId, MessageState]:
         for pause in PAUSES:
+            _log.warning("%d results are stored again in %s s: %s", len(deliveries), pause, error)
+            await asyncio.sleep(pause)
             try:
                 return await self._ledger.settle(
                     self._run, self._lease, deliveries, self._retry, bind=self._bind
                 )
-            except DatabaseError as error:
-                _log.warning(
-                    "%d results are stored again in %s s: %s", len(deliveries), pause, error
-                )
-                await asyncio.sleep(pause)
-        return await self._ledger.settle(
-            self._run, self._lease, deliveries, self._retry, bind=self._bind
-        )
-
-    async def _store_intents(self, requests: Sequence[_Request]) -> None:
-        if not requests:
-            return
-        ids = [key for request in requests for key in request.ids]
-        try:
-            granted = await self._ledger.intend(self._run, self._lease, ids)
-            lost = [request for request in requests if request.done.cancelled()]
-            await self._take_back(lost)
-        except BaseException as error:
-            _fail(requests, error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        for request in requests:
-            if not request.done.done():
-                request.done.set_result(granted.intersection(request.ids))
-
-    async def _take_back(self, requests: Sequence[_Request]) -> None:
-        """Settle as unsent what was intended for callers that were cancelled meanwhile."""
-        unsent = Outcome(kind=OutcomeKind.UNSENT, text="the sender was stopped")
-        deliveries = [
-            Delivery(message_id=key, outcome=unsent) for request in requests for key in request.ids
-        ]
-        if deliveries:
-            await self._settle(deliveries)
+            except DatabaseError as again:
+                error = again
+        raise error
 
 
-def _fail(requests: Sequence[_Request], error: BaseException) -> None:
+def _unsent(ids: Iterable[MessageId], text: str) -> list[Delivery]:
+    outcome = Outcome(kind=OutcomeKind.UNSENT, text=text)
+    return [Delivery(message_id=key, outcome=outcome) for key in ids]
+
+
+def _log_failure(done: asyncio.Future[frozenset[MessageId]]) -> None:
+    if not done.cancelled() and done.exception() is not None:
+        _log.error("intents of a stopped sender were not taken back: %s", done.exception())
+
+
+def _tell(requests: Sequence[_Request], error: BaseException) -> None:
     for request in requests:
         if request.done.done():
             continue

@@ -1,6 +1,7 @@
--- Messages on PostgreSQL. Each UPDATE names the states that it may start from, writes its events
--- in the same transaction, and locks in the order of ids, so that no two wait for each other.
--- Times are the server's: statement_timestamp() begins after the locks of an earlier statement.
+-- Messages on PostgreSQL. Each UPDATE names the states that it may start from and writes its events
+-- in the same transaction. Times are the server's: statement_timestamp() begins after the locks of
+-- an earlier statement. No index knows a column that changes while a message is sent, so that its
+-- versions stay on one page.
 
 -- name: read_run
 SELECT state, deadline IS NOT NULL AND deadline <= statement_timestamp(),
@@ -27,208 +28,131 @@ SELECT state, deadline IS NOT NULL AND deadline <= statement_timestamp(),
 -- COPY knows no conflicts, so it fills this table, which each transaction finds empty.
 CREATE TEMPORARY TABLE IF NOT EXISTS ignition_stage (
     place integer, id uuid, recipient_id integer, channel text, address text, domain text,
-    locale text, timezone text, data jsonb, not_before timestamptz
+    locale text, timezone text, not_before timestamptz, data jsonb
 ) ON COMMIT DELETE ROWS;
 
 -- name: copy_stage
 COPY ignition_stage (place, id, recipient_id, channel, address, domain,
-                     locale, timezone, data, not_before)
+                     locale, timezone, not_before, data)
 FROM STDIN;
 
 -- name: add_staged
--- IS NULL, not NOT EXISTS: each address is looked up. The planner, which has no statistics of a
--- run that is being filled, would make a hash of the whole run for each batch.
 WITH added AS (
     INSERT INTO message (
         id, run_at, tenant_id, run_id, recipient_id, channel, address, domain, locale, timezone,
         data, state, seq, attempts, resends, not_before, code, enhanced, detail, provider_id,
         parts, created_at, updated_at)
     SELECT s.id, %(run_at)s, %(tenant_id)s, %(run_id)s, s.recipient_id, s.channel, s.address,
-           s.domain, s.locale, s.timezone, s.data, 'pending', 1, 0, 0,
+           s.domain, s.locale, s.timezone, s.data, 'pending', 0, 0, 0,
            coalesce(s.not_before, statement_timestamp()), '', '', '', '', 0,
            statement_timestamp(), statement_timestamp()
       FROM ignition_stage s
-     WHERE (SELECT m.id FROM message m
-             WHERE m.run_id = %(run_id)s AND m.channel = s.channel
-               AND m.address = s.address AND m.run_at = %(run_at)s) IS NULL
      ORDER BY s.place
-     LIMIT %(room)s
     ON CONFLICT DO NOTHING
-    RETURNING id
-), noted AS (
-    INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                               attempt, code, detail)
-    SELECT overlay(id::text PLACING '000001' FROM 31)::uuid, %(run_at)s, %(tenant_id)s, id, 1,
-           statement_timestamp(), '', 'pending', 0, '', ''
-      FROM added
+    RETURNING id, not_before
+), waiting AS (
+    INSERT INTO message_due (run_id, not_before, id, run_at, tenant_id)
+    SELECT %(run_id)s, not_before, id, %(run_at)s, %(tenant_id)s FROM added
 )
 SELECT count(*) FROM added;
+
+-- name: cut_stage
+-- What the run knows does not count against its limit. IS NULL, not NOT EXISTS: each address is
+-- looked up. The planner, which has no statistics of a run that is being filled, would make a hash
+-- of the whole run for each batch.
+WITH ranked AS (
+    SELECT s.place, row_number() OVER (PARTITION BY s.channel, s.address ORDER BY s.place) AS copy,
+           (SELECT m.id FROM message m
+             WHERE m.run_id = %(run_id)s AND m.channel = s.channel
+               AND m.address = s.address AND m.run_at = %(run_at)s) IS NULL AS is_new
+      FROM ignition_stage s
+), kept AS (
+    SELECT place FROM ranked WHERE copy = 1 AND is_new ORDER BY place LIMIT %(room)s
+)
+DELETE FROM ignition_stage WHERE place NOT IN (SELECT place FROM kept);
 
 -- name: count_run
 SELECT count(*) FROM message WHERE run_id = %(run_id)s AND run_at = %(run_at)s;
 
--- name: claim_due
--- ix_message_claim gives the due ones in order; rows that another claim holds are passed over.
-WITH due AS MATERIALIZED (
-    SELECT m.id, m.state AS old_state, m.not_before,
-           (SELECT s.reason FROM suppression s
-             WHERE s.tenant_id = m.tenant_id AND s.channel = m.channel
-               AND s.address = m.address) AS barred
-      FROM message m
-     WHERE m.run_id = %(run_id)s AND m.run_at = %(run_at)s
-       AND m.state IN ('pending', 'deferred') AND m.not_before <= statement_timestamp()
-     ORDER BY m.not_before, m.id
-     LIMIT %(limit)s
-       FOR UPDATE OF m SKIP LOCKED
-), changed AS (
-    UPDATE message m
-       SET state = CASE WHEN due.barred IS NULL THEN 'claimed' ELSE 'suppressed' END,
-           lease_id = CASE WHEN due.barred IS NULL THEN %(lease_id)s END,
-           lease_until = CASE WHEN due.barred IS NULL
-                              THEN statement_timestamp() + %(lease)s END,
-           detail = CASE WHEN due.barred IS NULL THEN m.detail
-                         ELSE 'on the suppression list: ' || due.barred END,
-           seq = m.seq + 1,
-           updated_at = statement_timestamp()
-      FROM due
-     WHERE m.id = due.id AND m.run_at = %(run_at)s AND m.state IN ('pending', 'deferred')
-    RETURNING m.id, m.tenant_id, m.channel, m.address, m.domain, m.locale, m.timezone,
-              m.attempts, m.data, m.seq, m.state, due.old_state, due.barred, due.not_before
-), noted AS (
-    INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                               attempt, code, detail)
-    SELECT overlay(id::text PLACING lpad(to_hex(seq), 6, '0') FROM 31)::uuid, %(run_at)s,
-           tenant_id, id, seq, statement_timestamp(), old_state, state, attempts, '',
-           coalesce('on the suppression list: ' || barred, '')
-      FROM changed
-)
-SELECT id, channel, address, domain, locale, timezone, attempts, data, state
-  FROM changed
- ORDER BY not_before, id;
-
--- name: read_next
-SELECT (SELECT min(not_before) FROM message
-         WHERE run_id = %(run_id)s AND state IN ('pending', 'deferred')
-           AND not_before > statement_timestamp()),
-       (SELECT min(lease_until) FROM message
-         WHERE run_id = %(run_id)s AND state IN ('claimed', 'sending')
-           AND lease_id <> %(lease_id)s);
-
--- name: intend
-WITH held AS (
-    SELECT m.id
-      FROM message m
-     WHERE m.id = ANY(%(ids)s) AND m.run_at = %(run_at)s
-       AND m.state = 'claimed' AND m.lease_id = %(lease_id)s
-       AND m.lease_until > statement_timestamp()
-       AND EXISTS (SELECT 1 FROM campaign_run r WHERE r.id = %(run_id)s AND r.state = 'open')
-     ORDER BY m.id
-       FOR UPDATE OF m
-), changed AS (
-    UPDATE message m
-       SET state = 'sending', seq = m.seq + 1, updated_at = statement_timestamp()
-      FROM held
-     WHERE m.id = held.id AND m.run_at = %(run_at)s
-       AND m.state = 'claimed' AND m.lease_id = %(lease_id)s
-    RETURNING m.id, m.tenant_id, m.seq, m.attempts
-), noted AS (
-    INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                               attempt, code, detail)
-    SELECT overlay(id::text PLACING lpad(to_hex(seq), 6, '0') FROM 31)::uuid, %(run_at)s,
-           tenant_id, id, seq, statement_timestamp(), 'claimed', 'sending', attempts, '', ''
-      FROM changed
-)
-SELECT id FROM changed;
-
--- name: renew
-WITH held AS (
-    SELECT m.id
-      FROM message m
-     WHERE m.run_id = %(run_id)s AND m.lease_id = %(lease_id)s
-       AND m.state IN ('claimed', 'sending')
-     ORDER BY m.id
-       FOR UPDATE
-)
-UPDATE message m
-   SET lease_until = greatest(m.lease_until, statement_timestamp() + %(lease)s)
-  FROM held
- WHERE m.id = held.id AND m.run_at = %(run_at)s
-   AND m.state IN ('claimed', 'sending') AND m.lease_id = %(lease_id)s;
-
 -- name: lock_ids
 SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts,
-       coalesce(r.guarantee = 'at-least-once', false)
+       coalesce(r.guarantee = 'at-least-once', false), m.tenant_id, m.run_id, m.not_before,
+       m.intended_at
   FROM message m LEFT JOIN campaign_run r ON r.id = m.run_id
  WHERE m.id = ANY(%(ids)s)
  ORDER BY m.id
    FOR UPDATE OF m;
 
--- name: lock_lapsed
-SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts,
-       r.guarantee = 'at-least-once'
-  FROM message m JOIN campaign_run r ON r.id = m.run_id
- WHERE m.run_id = %(run_id)s AND m.state IN ('claimed', 'sending')
-   AND m.lease_until <= statement_timestamp()
- ORDER BY m.id
+-- name: lock_waiting
+-- The rows of message_due first, as a claim takes them: a claim under way is waited for.
+SELECT d.id
+  FROM message_due d
+ WHERE d.run_id = %(run_id)s
+ ORDER BY d.not_before, d.id
  LIMIT %(limit)s
-   FOR UPDATE OF m SKIP LOCKED;
+   FOR UPDATE;
 
--- name: read_lapsed_runs
--- The partial index holds only what is leased now, so it is read whole.
-SELECT DISTINCT m.run_id, m.run_at, m.tenant_id
+-- name: read_failed
+-- One page of those that a redrive may send again; uq_message_address gives the order.
+SELECT m.id, m.channel, m.address
   FROM message m
- WHERE m.state IN ('claimed', 'sending') AND m.lease_until <= statement_timestamp();
-
--- name: lock_open
-SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts, false
-  FROM message m
- WHERE m.run_id = %(run_id)s AND m.state IN ('pending', 'claimed', 'deferred')
- ORDER BY m.id
- LIMIT %(limit)s
-   FOR UPDATE OF m;
-
--- name: lock_leased
-SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts, false
-  FROM message m
- WHERE m.run_id = %(run_id)s AND m.lease_id = %(lease_id)s AND m.state = 'claimed'
- ORDER BY m.id
-   FOR UPDATE OF m;
+ WHERE m.run_id = %(run_id)s AND (m.channel, m.address) > (%(channel)s, %(address)s)
+   AND m.state = 'failed'
+   AND (%(failure_class)s::text IS NULL OR m.failure_class = %(failure_class)s)
+ ORDER BY m.channel, m.address
+ LIMIT %(limit)s;
 
 -- name: apply_changes
-UPDATE message m
-   SET state = c.state, seq = c.seq, attempts = c.attempts, resends = c.resends,
-       lease_id = NULL, lease_until = NULL,
-       not_before = CASE WHEN c.delay IS NULL THEN m.not_before
-                         ELSE statement_timestamp() + make_interval(secs => c.delay) END,
-       code = coalesce(c.code, m.code),
-       enhanced = coalesce(c.enhanced, m.enhanced),
-       detail = coalesce(c.detail, m.detail),
-       failure_class = CASE WHEN c.code IS NULL THEN m.failure_class ELSE c.failure_class END,
-       provider_id = CASE WHEN c.provider_id = '' THEN m.provider_id ELSE c.provider_id END,
-       parts = CASE WHEN c.parts = 0 THEN m.parts ELSE c.parts END,
-       sent_at = CASE WHEN c.state IN ('sent', 'delivered')
-                      THEN coalesce(m.sent_at, statement_timestamp()) ELSE m.sent_at END,
-       updated_at = statement_timestamp()
-  FROM unnest(%(id)s::uuid[], %(run_at)s::timestamptz[], %(old_state)s::text[],
-              %(old_seq)s::integer[], %(state)s::text[], %(seq)s::integer[],
-              %(attempts)s::integer[], %(resends)s::integer[], %(delay)s::float8[],
-              %(code)s::text[], %(enhanced)s::text[], %(detail)s::text[],
-              %(failure_class)s::text[], %(provider_id)s::text[], %(parts)s::integer[])
-       AS c (id, run_at, old_state, old_seq, state, seq, attempts, resends, delay, code, enhanced,
-             detail, failure_class, provider_id, parts)
- WHERE m.id = c.id AND m.run_at = c.run_at AND m.state = c.old_state AND m.seq = c.old_seq;
+-- A message that will wait gets its row in message_due; drop_due takes that of one that waited.
+WITH changed AS (
+    UPDATE message m
+       SET state = c.state, seq = c.seq, attempts = c.attempts, resends = c.resends,
+           lease_id = NULL,
+           not_before = CASE WHEN c.delay IS NULL THEN m.not_before
+                             ELSE statement_timestamp() + make_interval(secs => c.delay) END,
+           code = coalesce(c.code, m.code),
+           enhanced = coalesce(c.enhanced, m.enhanced),
+           detail = coalesce(c.detail, m.detail),
+           failure_class = CASE WHEN c.code IS NULL THEN m.failure_class ELSE c.failure_class END,
+           provider_id = CASE WHEN c.provider_id = '' THEN m.provider_id ELSE c.provider_id END,
+           parts = CASE WHEN c.parts = 0 THEN m.parts ELSE c.parts END,
+           sent_at = CASE WHEN c.state IN ('sent', 'delivered')
+                          THEN coalesce(m.sent_at, statement_timestamp()) ELSE m.sent_at END,
+           updated_at = statement_timestamp()
+      FROM unnest(%(id)s::uuid[], %(run_at)s::timestamptz[], %(old_state)s::text[],
+                  %(old_seq)s::integer[], %(state)s::text[], %(seq)s::integer[],
+                  %(attempts)s::integer[], %(resends)s::integer[], %(delay)s::float8[],
+                  %(code)s::text[], %(enhanced)s::text[], %(detail)s::text[],
+                  %(failure_class)s::text[], %(provider_id)s::text[], %(parts)s::integer[])
+           AS c (id, run_at, old_state, old_seq, state, seq, attempts, resends, delay, code,
+                 enhanced, detail, failure_class, provider_id, parts)
+     WHERE m.id = c.id AND m.run_at = c.run_at AND m.state = c.old_state AND m.seq = c.old_seq
+    RETURNING m.id, m.run_at, m.tenant_id, m.run_id, m.not_before, m.state
+), waiting AS (
+    INSERT INTO message_due (run_id, not_before, id, run_at, tenant_id)
+    SELECT run_id, not_before, id, run_at, tenant_id
+      FROM changed
+     WHERE state IN ('pending', 'deferred') AND run_id IS NOT NULL
+)
+SELECT count(*) FROM changed;
+
+-- name: drop_due
+DELETE FROM message_due d
+ USING unnest(%(run_id)s::uuid[], %(not_before)s::timestamptz[], %(id)s::uuid[]) 
+       AS c (run_id, not_before, id)
+ WHERE d.run_id = c.run_id AND d.not_before = c.not_before AND d.id = c.id;
 
 -- name: add_events
-INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                           attempt, code, failure_class, detail)
-SELECT overlay(c.id::text PLACING lpad(to_hex(c.seq), 6, '0') FROM 31)::uuid, c.run_at,
-       m.tenant_id, c.id, c.seq, statement_timestamp(), c.old_state, c.state, c.attempts, c.code,
-       c.failure_class, c.detail
-  FROM unnest(%(id)s::uuid[], %(run_at)s::timestamptz[], %(seq)s::integer[],
-              %(old_state)s::text[], %(state)s::text[], %(attempts)s::integer[],
-              %(code)s::text[], %(failure_class)s::text[], %(detail)s::text[])
-       AS c (id, run_at, seq, old_state, state, attempts, code, failure_class, detail)
-  JOIN message m ON m.id = c.id AND m.run_at = c.run_at;
+INSERT INTO message_event (message_id, seq, run_at, tenant_id, at, old_state, new_state, attempt,
+                           code, failure_class, detail, intended_at)
+SELECT c.id, c.seq, c.run_at, c.tenant_id, statement_timestamp(), c.old_state, c.state, c.attempts,
+       c.code, c.failure_class, c.detail, c.intended_at
+  FROM unnest(%(id)s::uuid[], %(run_at)s::timestamptz[], %(tenant_id)s::integer[],
+              %(seq)s::integer[], %(old_state)s::text[], %(state)s::text[],
+              %(attempts)s::integer[], %(code)s::text[], %(failure_class)s::text[],
+              %(detail)s::text[], %(intended_at)s::timestamptz[])
+       AS c (id, run_at, tenant_id, seq, old_state, state, attempts, code, failure_class, detail,
+             intended_at);
 
 -- name: count_states
 SELECT state, count(*) FROM message
@@ -239,6 +163,10 @@ SELECT state, count(*) FROM message
 SELECT coalesce(failure_class, 'unknown'), count(*) FROM message
  WHERE run_id = %(run_id)s AND state IN ('failed', 'bounced', 'deferred')
  GROUP BY 1;
+
+-- name: is_open
+SELECT EXISTS (SELECT FROM message_due WHERE run_id = %(run_id)s)
+       OR EXISTS (SELECT FROM sender_lease WHERE run_id = %(run_id)s);
 
 -- name: list_messages
 -- One page, after the last address of the page before; uq_message_address gives the order.

@@ -1,6 +1,6 @@
--- Messages on SQLite. Every statement runs inside BEGIN IMMEDIATE, so one writer at a time; each
--- UPDATE still names the states that it may start from. Times are text in UTC with six digits
--- after the second, of which SQLite's clock fills three.
+-- Messages on SQLite. Every statement that writes runs inside BEGIN IMMEDIATE, so one writer at a
+-- time; each UPDATE still names the states that it may start from. Times are text in UTC with six
+-- digits after the second, of which SQLite's clock fills three.
 
 -- name: read_run
 SELECT state, deadline IS NOT NULL AND deadline <= strftime('%Y-%m-%d %H:%M:%f000', 'now'),
@@ -33,133 +33,48 @@ INSERT INTO message (
     data, state, seq, attempts, resends, not_before, code, enhanced, detail, provider_id,
     parts, created_at, updated_at)
 VALUES (
-    :id, :run_at, :tenant_id, :run_id, :recipient_id, :channel, :address, :domain, :locale,
-    :timezone, :data, 'pending', 1, 0, 0,
-    coalesce(:not_before, strftime('%Y-%m-%d %H:%M:%f000', 'now')), '', '', '', '',
-    0, strftime('%Y-%m-%d %H:%M:%f000', 'now'), strftime('%Y-%m-%d %H:%M:%f000', 'now'));
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', 0, 0, 0,
+    coalesce(?, strftime('%Y-%m-%d %H:%M:%f000', 'now')), '', '', '', '', 0,
+    strftime('%Y-%m-%d %H:%M:%f000', 'now'), strftime('%Y-%m-%d %H:%M:%f000', 'now'))
+ON CONFLICT DO NOTHING;
 
--- name: note_added
-INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                           attempt, code, detail)
-SELECT substr(m.id, 1, 26) || '000001', m.run_at, m.tenant_id, m.id, 1,
-       strftime('%Y-%m-%d %H:%M:%f000', 'now'), '', 'pending', 0, '', ''
-  FROM json_each(:ids) c JOIN message m ON m.id = c.value AND m.run_at = :run_at;
+-- name: add_due
+-- Those that were added just now; what the run knew before has another id.
+INSERT INTO message_due (run_id, not_before, id, run_at, tenant_id)
+SELECT m.run_id, m.not_before, m.id, m.run_at, m.tenant_id
+  FROM json_each(:ids) c CROSS JOIN message m ON m.id = c.value;
 
 -- name: count_run
 SELECT count(*) FROM message WHERE run_id = :run_id AND run_at = :run_at;
 
--- name: find_due
-SELECT m.id, m.channel, m.address, m.domain, m.locale, m.timezone, m.attempts, m.data,
-       EXISTS (SELECT 1 FROM suppression s
-                WHERE s.tenant_id = m.tenant_id AND s.channel = m.channel
-                  AND s.address = m.address)
-  FROM message m INDEXED BY ix_message_claim
- WHERE m.run_id = :run_id AND m.run_at = :run_at AND m.state IN ('pending', 'deferred')
-   AND m.not_before <= strftime('%Y-%m-%d %H:%M:%f000', 'now')
- ORDER BY m.not_before, m.id
- LIMIT :limit;
-
--- name: note_change
--- Runs before the UPDATE that it tells of: the row still holds the old state.
-INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                           attempt, code, detail)
-SELECT substr(m.id, 1, 26) || printf('%06x', m.seq + 1), m.run_at, m.tenant_id, m.id, m.seq + 1,
-       strftime('%Y-%m-%d %H:%M:%f000', 'now'), m.state, :state, m.attempts, '', ''
-  FROM json_each(:ids) c JOIN message m ON m.id = c.value AND m.run_at = :run_at;
-
--- name: note_suppressed
-INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                           attempt, code, detail)
-SELECT substr(m.id, 1, 26) || printf('%06x', m.seq + 1), m.run_at, m.tenant_id, m.id, m.seq + 1,
-       strftime('%Y-%m-%d %H:%M:%f000', 'now'), m.state, 'suppressed', m.attempts, '',
-       'on the suppression list: ' || s.reason
-  FROM json_each(:ids) c
-  JOIN message m ON m.id = c.value AND m.run_at = :run_at
-  JOIN suppression s ON s.tenant_id = m.tenant_id AND s.channel = m.channel
-                    AND s.address = m.address;
-
--- name: claim
-UPDATE message
-   SET state = 'claimed', seq = seq + 1, lease_id = :lease_id,
-       lease_until = strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('+%.3f seconds', :lease)),
-       updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
- WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at
-   AND state IN ('pending', 'deferred');
-
--- name: suppress
-UPDATE message AS m
-   SET state = 'suppressed', seq = m.seq + 1,
-       detail = 'on the suppression list: ' || s.reason,
-       updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
-  FROM suppression s
- WHERE m.id IN (SELECT value FROM json_each(:ids)) AND m.run_at = :run_at
-   AND m.state IN ('pending', 'deferred')
-   AND s.tenant_id = m.tenant_id AND s.channel = m.channel AND s.address = m.address;
-
--- name: read_next
-SELECT (SELECT min(not_before) FROM message
-         WHERE run_id = :run_id AND state IN ('pending', 'deferred')
-           AND not_before > strftime('%Y-%m-%d %H:%M:%f000', 'now')),
-       (SELECT min(lease_until) FROM message
-         WHERE run_id = :run_id AND state IN ('claimed', 'sending')
-           AND lease_id <> :lease_id);
-
--- name: find_intendable
-SELECT m.id
-  FROM json_each(:ids) c JOIN message m ON m.id = c.value AND m.run_at = :run_at
- WHERE m.state = 'claimed' AND m.lease_id = :lease_id
-   AND m.lease_until > strftime('%Y-%m-%d %H:%M:%f000', 'now')
-   AND EXISTS (SELECT 1 FROM campaign_run r WHERE r.id = :run_id AND r.state = 'open');
-
--- name: intend
-UPDATE message
-   SET state = 'sending', seq = seq + 1, updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
- WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at
-   AND state = 'claimed' AND lease_id = :lease_id;
-
--- name: renew
-UPDATE message
-   SET lease_until = max(lease_until, strftime('%Y-%m-%d %H:%M:%f000', 'now',
-                                               printf('+%.3f seconds', :lease)))
- WHERE run_id = :run_id AND run_at = :run_at AND lease_id = :lease_id
-   AND state IN ('claimed', 'sending');
-
 -- name: lock_ids
 SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts,
-       coalesce(r.guarantee = 'at-least-once', 0)
-  FROM json_each(:ids) c JOIN message m ON m.id = c.value
+       coalesce(r.guarantee = 'at-least-once', 0), m.tenant_id, m.run_id, m.not_before,
+       m.intended_at
+  FROM json_each(:ids) c CROSS JOIN message m ON m.id = c.value
   LEFT JOIN campaign_run r ON r.id = m.run_id
  ORDER BY m.id;
 
--- name: lock_lapsed
-SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts,
-       r.guarantee = 'at-least-once'
-  FROM message m INDEXED BY ix_message_lease JOIN campaign_run r ON r.id = m.run_id
- WHERE m.run_id = :run_id AND m.state IN ('claimed', 'sending')
-   AND m.lease_until <= strftime('%Y-%m-%d %H:%M:%f000', 'now')
+-- name: lock_waiting
+SELECT d.id FROM message_due d
+ WHERE d.run_id = :run_id
+ ORDER BY d.not_before, d.id
  LIMIT :limit;
 
--- name: read_lapsed_runs
-SELECT DISTINCT m.run_id, m.run_at, m.tenant_id
-  FROM message m INDEXED BY ix_message_lease
- WHERE m.state IN ('claimed', 'sending')
-   AND m.lease_until <= strftime('%Y-%m-%d %H:%M:%f000', 'now');
-
--- name: lock_open
-SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts, 0
+-- name: read_failed
+-- One page of those that a redrive may send again; uq_message_address gives the order.
+SELECT m.id, m.channel, m.address
   FROM message m
- WHERE m.run_id = :run_id AND m.state IN ('pending', 'claimed', 'deferred')
+ WHERE m.run_id = :run_id AND (m.channel, m.address) > (:channel, :address)
+   AND m.state = 'failed'
+   AND (:failure_class IS NULL OR m.failure_class = :failure_class)
+ ORDER BY m.channel, m.address
  LIMIT :limit;
-
--- name: lock_leased
-SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.parts, 0
-  FROM message m
- WHERE m.run_id = :run_id AND m.lease_id = :lease_id AND m.state = 'claimed';
 
 -- name: apply_changes
 UPDATE message
    SET state = :state, seq = :seq, attempts = :attempts, resends = :resends,
-       lease_id = NULL, lease_until = NULL,
+       lease_id = NULL,
        not_before = CASE WHEN :delay IS NULL THEN not_before
                          ELSE strftime('%Y-%m-%d %H:%M:%f000', 'now',
                                        printf('+%.3f seconds', :delay)) END,
@@ -175,14 +90,15 @@ UPDATE message
        updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
  WHERE id = :id AND run_at = :run_at AND state = :old_state AND seq = :old_seq;
 
+-- name: drop_due
+DELETE FROM message_due
+ WHERE run_id = :run_id AND not_before = :not_before AND id = :id;
+
 -- name: add_events
-INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
-                           attempt, code, failure_class, detail)
-SELECT substr(m.id, 1, 26) || printf('%06x', :seq), m.run_at, m.tenant_id, m.id, :seq,
-       strftime('%Y-%m-%d %H:%M:%f000', 'now'), :old_state, :state, :attempts, :code,
-       :failure_class, :detail
-  FROM message m
- WHERE m.id = :id AND m.run_at = :run_at;
+INSERT INTO message_event (message_id, seq, run_at, tenant_id, at, old_state, new_state, attempt,
+                           code, failure_class, detail, intended_at)
+VALUES (:id, :seq, :run_at, :tenant_id, strftime('%Y-%m-%d %H:%M:%f000', 'now'), :old_state, :state,
+        :attempts, :code, :failure_class, :detail, :intended_at);
 
 -- name: count_states
 SELECT state, count(*) FROM message
@@ -193,6 +109,10 @@ SELECT state, count(*) FROM message
 SELECT coalesce(failure_class, 'unknown'), count(*) FROM message
  WHERE run_id = :run_id AND state IN ('failed', 'bounced', 'deferred')
  GROUP BY 1;
+
+-- name: is_open
+SELECT EXISTS (SELECT 1 FROM message_due WHERE run_id = :run_id)
+       OR EXISTS (SELECT 1 FROM sender_lease WHERE run_id = :run_id);
 
 -- name: list_messages
 -- One page, after the last address of the page before; uq_message_address gives the order.

@@ -73,3 +73,27 @@ UPDATE receipt r
               %(run_at)s::timestamptz[], %(tenant_id)s::integer[])
        AS c (id, message_id, part, run_at, tenant_id)
  WHERE r.id = c.id AND r.message_id IS NULL;
+
+-- name: add_accepted_parts
+-- As add_parts, for segments that the SMSC took; words that are the same for all come once.
+INSERT INTO message_part AS p (message_id, part, run_at, tenant_id, parts, bind, provider_id,
+                               provider_key, state, code, detail, updated_at)
+SELECT c.message_id, c.part, %(run_at)s, %(tenant_id)s, c.parts, %(bind)s,
+       coalesce(c.provider_id, ''), coalesce(c.provider_key, ''), 'sent', coalesce(c.code, %(code)s), coalesce(c.detail, %(detail)s),
+       statement_timestamp()
+  FROM unnest(%(message_ids)s::uuid[], %(numbers)s::integer[], %(totals)s::integer[],
+              string_to_array(%(provider_ids)s, E'\x1f'),
+              string_to_array(%(provider_keys)s, E'\x1f'),
+              string_to_array(%(codes)s, E'\x1f'), string_to_array(%(details)s, E'\x1f'))
+       AS c (message_id, part, parts, provider_id, provider_key, code, detail)
+ON CONFLICT (message_id, part, run_at) DO UPDATE
+   SET parts = excluded.parts, bind = excluded.bind, provider_id = excluded.provider_id,
+       provider_key = excluded.provider_key, state = excluded.state, code = excluded.code,
+       detail = excluded.detail, updated_at = excluded.updated_at
+ WHERE p.state NOT IN ('sent', 'delivered');
+
+-- name: has_receipts
+-- Whether any receipt of the bind waits for its segment: mostly none does.
+SELECT EXISTS (SELECT FROM receipt
+                WHERE bind = %(bind)s AND message_id IS NULL
+                  AND received_at > statement_timestamp() - interval '3 days');

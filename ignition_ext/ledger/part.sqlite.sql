@@ -51,3 +51,19 @@ SELECT id, bind, provider_id, id_format, address, state, status, code
 UPDATE receipt
    SET message_id = :message_id, part = :part, run_at = :run_at, tenant_id = :tenant_id
  WHERE id = :id AND message_id IS NULL;
+
+-- name: add_accepted_part
+INSERT INTO message_part (message_id, part, run_at, tenant_id, parts, bind, provider_id,
+                          provider_key, state, code, detail, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'sent', ?, ?, strftime('%Y-%m-%d %H:%M:%f000', 'now'))
+ON CONFLICT (message_id, part, run_at) DO UPDATE
+   SET parts = excluded.parts, bind = excluded.bind, provider_id = excluded.provider_id,
+       provider_key = excluded.provider_key, state = excluded.state, code = excluded.code,
+       detail = excluded.detail, updated_at = excluded.updated_at
+ WHERE message_part.state NOT IN ('sent', 'delivered');
+
+-- name: has_receipts
+-- Whether any receipt of the bind waits for its segment: mostly none does.
+SELECT EXISTS (SELECT 1 FROM receipt
+                WHERE bind = :bind AND message_id IS NULL
+                  AND received_at > strftime('%Y-%m-%d %H:%M:%f000', 'now', '-3 days'));

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 from sqlalchemy.exc import OperationalError
 
 from ignition_ext.errors import DatabaseError
-from ignition_ext.ledger.accounts import SqlLedger
+from ignition_ext.ledger.accepted import Accepted, AcceptedParts
+from ignition_ext.ledger.accounts import Body, SqlLedger
 from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
-from ignition_ext.ledger.ids import ordered_ids
-from ignition_ext.ledger.rows import document
+from ignition_ext.ledger.copying import copy_text
 from ignition_ext.ledger.statements import load_statements
-from ignition_ext.ledger.work import Row, Work
+from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
 from ignition_ext.values import Channel, LeaseId, MessageId, MessageState, RunRef
 
+T = TypeVar("T")
+TRIES = 5
+"""Two transactions that wait for each other's rows: the server ends one after a second, which
+then finds the other's work done. Five times in a row is no accident."""
+_SEPARATOR = "\x1f"
 _STATEMENTS: Mapping[str, bytes] = {
     name: text.encode()
-    for name, text in load_statements("message.postgresql.sql", "part.postgresql.sql").items()
+    for name, text in load_statements(
+        "message.postgresql.sql", "lease.postgresql.sql", "part.postgresql.sql"
+    ).items()
 }
 
 
 class PostgresWork(Work):
-    """A transaction on a psycopg connection, which begins it with its first statement."""
+    """A transaction on a psycopg connection; whoever made it begins and ends it."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Row]) -> None:
         self._connection = connection
@@ -42,9 +49,17 @@ class PostgresWork(Work):
         columns = {key: [row[key] for row in rows] for key in rows[0]}
         return (await self._connection.execute(_STATEMENTS[name], columns)).rowcount
 
+    async def apply_changes(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        columns = {key: [row[key] for row in rows] for key in rows[0]}
+        ((written,),) = await self.fetch("apply_changes", **columns)
+        return int(written)
+
     def uuid(self, value: Any) -> UUID:
         assert isinstance(value, UUID)
         return value
+
+    def uuids(self, value: Any) -> list[UUID]:
+        return list(value)
 
     def time(self, value: Any) -> datetime:
         assert isinstance(value, datetime)
@@ -56,45 +71,25 @@ class PostgresWork(Work):
     async def lock_bind(self, bind: str) -> None:
         await self.fetch("lock_bind", bind=bind)
 
-    async def add_messages(
-        self, run: RunRef, messages: Sequence[NewMessage], room: int | None
-    ) -> int:
+    async def add_messages(self, run: RunRef, batch: Prepared, room: int | None) -> int:
         await self.fetch("create_stage")
-        ids = ordered_ids(len(messages))
         async with (
             self._connection.cursor() as cursor,
             cursor.copy(_STATEMENTS["copy_stage"]) as copy,
         ):
-            for place, (key, message) in enumerate(zip(ids, messages, strict=True)):
-                await copy.write_row(
-                    (
-                        place,
-                        key,
-                        message.recipient_id,
-                        message.channel.value,
-                        message.address,
-                        message.domain,
-                        message.locale,
-                        message.timezone,
-                        document(message.data),
-                        message.not_before,
-                    )
-                )
+            await copy.write(batch.rows)
+        if room is not None:
+            await self.fetch("cut_stage", run_id=run.id, run_at=run.run_at, room=room)
         ((added,),) = await self.fetch(
-            "add_staged", run_id=run.id, run_at=run.run_at, tenant_id=run.tenant_id, room=room
+            "add_staged", run_id=run.id, run_at=run.run_at, tenant_id=run.tenant_id
         )
         return int(added)
 
     async def claim_due(
-        self, run: RunRef, lease: LeaseId, duration: timedelta, limit: int
+        self, run: RunRef, lease: LeaseId, limit: int
     ) -> tuple[list[ClaimedMessage], int]:
         rows = await self.fetch(
-            "claim_due",
-            run_id=run.id,
-            run_at=run.run_at,
-            lease_id=lease,
-            lease=duration,
-            limit=limit,
+            "claim_due", run_id=run.id, run_at=run.run_at, lease_id=lease, limit=limit
         )
         claimed = [
             ClaimedMessage(
@@ -112,42 +107,124 @@ class PostgresWork(Work):
         ]
         return claimed, len(rows)
 
-    async def intend(
-        self, run: RunRef, lease: LeaseId, ids: Sequence[MessageId]
+    async def turn(
+        self, run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        rows = await self.fetch(
-            "intend", run_id=run.id, run_at=run.run_at, lease_id=lease, ids=list(ids)
-        )
-        return frozenset(MessageId(row[0]) for row in rows)
+        code, codes = _words(accepted.codes)
+        enhanced, enhanceds = _words(accepted.enhanced)
+        detail, details = _words(accepted.details)
+        try:
+            ((_, granted),) = await self.fetch(
+                "turn",
+                run_id=run.id,
+                run_at=run.run_at,
+                lease_id=lease,
+                told=_keys(accepted.ids),
+                code=code,
+                codes=codes,
+                enhanced=enhanced,
+                enhanceds=enhanceds,
+                detail=detail,
+                details=details,
+                provider_ids=_joined(accepted.provider_ids),
+                parts=list(accepted.counts),
+                ids=_keys(sorted(ids)),
+            )
+        except psycopg.errors.DivisionByZero as error:
+            raise NotHeldError from error
+        return frozenset(ids if granted is None else granted)
 
-    async def renew(self, run: RunRef, lease: LeaseId, duration: timedelta) -> None:
-        await self.fetch("renew", run_id=run.id, run_at=run.run_at, lease_id=lease, lease=duration)
+    async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
+        code, codes = _words(parts.codes)
+        detail, details = _words(parts.details)
+        await self.fetch(
+            "add_accepted_parts",
+            run_at=run.run_at,
+            tenant_id=run.tenant_id,
+            bind=bind,
+            message_ids=_keys(parts.message_ids),
+            numbers=parts.numbers,
+            totals=parts.totals,
+            provider_ids=_joined(parts.provider_ids),
+            provider_keys=_joined(parts.provider_keys),
+            code=code,
+            codes=codes,
+            detail=detail,
+            details=details,
+        )
+
+
+def _keys(ids: Sequence[UUID]) -> str:
+    """A literal of an array: the server reads it faster than the driver writes one of values."""
+    return "{" + ",".join([key.hex for key in ids]) + "}"
+
+
+def _words(values: Sequence[str]) -> tuple[str, str | None]:
+    """Texts that are all the same, or what :func:`_joined` makes of them."""
+    first = values[0] if values else ""
+    if values.count(first) == len(values):
+        return first, None
+    return "", _joined(values)
+
+
+def _joined(values: Sequence[str]) -> str:
+    """Texts for ``string_to_array``."""
+    text = _SEPARATOR.join(values)
+    if text.count(_SEPARATOR) >= max(len(values), 1):
+        text = _SEPARATOR.join(value.replace(_SEPARATOR, " ") for value in values)
+    return text
 
 
 class PostgresLedger(SqlLedger):
     """The ledger on PostgreSQL."""
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[PostgresWork]:
-        """A transaction: committed at the end, rolled back on any error."""
-        try:
+    async def transact(self, body: Body[T]) -> T:
+        async def whole(connection: psycopg.AsyncConnection[Row]) -> T:
+            await connection.execute(b"BEGIN")
+            done = await body(PostgresWork(connection))
+            await connection.execute(b"COMMIT")
+            return done
+
+        return await self._again(whole)
+
+    async def alone(self, body: Body[T]) -> T:
+        # A statement without BEGIN commits itself: one round trip.
+        return await self._again(lambda connection: body(PostgresWork(connection)))
+
+    def prepare(self, batch: Sequence[NewMessage]) -> Prepared:
+        return Prepared(count=len(batch), rows=copy_text(batch))
+
+    async def look(self, body: Body[T]) -> T:
+        # Counts and lists read much: they get the planner's whole choice.
+        with self._told():
             async with self._database.driver() as connection:
                 try:
-                    yield PostgresWork(connection)
-                    await connection.commit()
-                except BaseException:
+                    return await body(PostgresWork(connection))
+                finally:
                     if not connection.closed:
                         await connection.rollback()
-                    raise
-        # The pool, which connects, wraps the driver's error.
+
+    async def _again(
+        self, call: Callable[[psycopg.AsyncConnection[Row]], Coroutine[Any, Any, T]]
+    ) -> T:
+        assert self._database.hot is not None
+        with self._told():
+            for tried in range(1, TRIES + 1):
+                try:
+                    async with self._database.hot.take() as connection:
+                        return await call(connection)
+                except psycopg.errors.DeadlockDetected:
+                    if tried == TRIES:
+                        raise
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        # SQLAlchemy's pool, which connects, wraps the driver's error.
         except (psycopg.OperationalError, OperationalError) as error:
             raise DatabaseError(
                 f"the database {self._database.url!r} failed: {getattr(error, 'orig', error)}",
                 mend="Check that the server runs; what was not stored is tried again.",
             ) from error
-
-    @asynccontextmanager
-    async def look(self) -> AsyncIterator[PostgresWork]:
-        """A transaction that only reads."""
-        async with self.begin() as work:
-            yield work

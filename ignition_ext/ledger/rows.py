@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -15,15 +15,21 @@ from ignition_ext.values import MessageState, Outcome, RunState
 CODE_LENGTH, ENHANCED_LENGTH, DETAIL_LENGTH, ID_LENGTH = 20, 12, 500, 100
 """The columns' lengths: PostgreSQL refuses longer text, and a server's words know no bounds."""
 
+WAITING = frozenset({MessageState.PENDING, MessageState.DEFERRED})
+"""States of a message that has a row in ``message_due``."""
+USUAL_WAY = frozenset({MessageState.CLAIMED, MessageState.SENDING})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """A message's row, locked by the open transaction.
 
     Attributes:
-        seq: changes of state so far; the number of its last event.
+        seq: the number of its last event.
         resends: how often it went from uncertain back to pending.
         again: whether its run promises at-least-once.
+        not_before: the same as in ``message_due`` while it waits.
+        intended_at: when it was last put on the wire.
     """
 
     id: UUID
@@ -35,6 +41,19 @@ class Held:
     lease_id: UUID | None
     parts: int
     again: bool
+    tenant_id: int
+    run_id: UUID | None
+    not_before: datetime | None
+    intended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldLease:
+    """A lease's row, locked by the open transaction, and the messages that it was given for."""
+
+    id: UUID
+    run_at: datetime
+    message_ids: Sequence[UUID]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +79,12 @@ class Change:
     def state(self) -> MessageState:
         """The state at the end of the walk."""
         return self.steps[-1]
+
+    @property
+    def noted(self) -> list[tuple[MessageState, MessageState]]:
+        """The steps that become events: the usual way to the wire is told by what ends it."""
+        path = (self.held.state, *self.steps)
+        return [pair for pair in pairwise(path) if pair[1] not in USUAL_WAY]
 
     @property
     def resends(self) -> int:
@@ -117,13 +142,16 @@ def clean(text: str, length: int) -> str:
     return text[:length]
 
 
+_encode = json.JSONEncoder(default=str, ensure_ascii=False, allow_nan=False).encode
+
+
 def document(data: Mapping[str, Any]) -> str:
     """A recipient's columns as JSON that both databases take; what JSON lacks becomes text.
 
     PostgreSQL's ``jsonb`` refuses NUL, lone surrogates and NaN, any of which a file may hold.
     """
     try:
-        text = json.dumps(data, default=str, ensure_ascii=False, allow_nan=False)
+        text = _encode(data)
         text.encode("utf-8")
     except ValueError:
         return json.dumps(_mended(data), default=str, ensure_ascii=False)

@@ -7,7 +7,7 @@ of a segment happens under the lock of its message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 from ignition_ext.ledger import receipts as rules
@@ -60,20 +60,29 @@ async def store(
                 rows.append(_part_row(run, bind, delivery.message_id, part, state))
                 words.append((part.outcome.code, part.outcome.text))
     await work.add_parts(rows, words)
-    named = [row for row in rows if row.provider_id]
-    if not named:
+    return await match_early(work, bind, [row.provider_id for row in rows], held.keys())
+
+
+async def match_early(
+    work: Work, bind: str, provider_ids: Sequence[str], ids: Collection[UUID]
+) -> dict[MessageId, MessageState]:
+    """Find the receipts that came before these segments, which are stored now.
+
+    Only segments of these messages are looked at: others that bear a used-up id are not locked
+    here.
+
+    Returns:
+        The new states of messages that such an early receipt moved on.
+    """
+    named = [name for name in provider_ids if name]
+    if not named or not await work.has_receipts(bind):
         return {}
-    keys = {key for row in named for key in _keys(row.provider_id)}
+    keys = {key for name in named for key in _keys(name)}
     waiting = await work.find_receipts({bind}, keys)
     if not waiting:
         return {}
-    # Only segments of these messages: others that bear a used-up id are not locked here.
-    parts = [
-        part
-        for part in await work.find_parts({bind}, {row.provider_key for row in named})
-        if part.message_id in held
-    ]
-    return await _apply(work, _matches(waiting, parts))
+    found = await work.find_parts({bind}, {part_key(name) for name in named})
+    return await _apply(work, _matches(waiting, [part for part in found if part.message_id in ids]))
 
 
 async def receive(work: Work, receipts: Sequence[SmsReceipt]) -> int:

@@ -1,28 +1,31 @@
-"""The ledger on SQLite: one write transaction a batch, whole batches as JSON or executemany."""
+"""The ledger on SQLite: a transaction is one call into the thread that owns the connection."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from itertools import repeat
+from typing import Any, TypeVar
 from uuid import UUID
 
-import aiosqlite
-
+from ignition_ext.connections import SqliteThread
 from ignition_ext.errors import DatabaseError
-from ignition_ext.ledger.accounts import SqlLedger
+from ignition_ext.ledger.accepted import Accepted, AcceptedParts
+from ignition_ext.ledger.accounts import Body, SqlLedger
 from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
-from ignition_ext.ledger.ids import ordered_ids
-from ignition_ext.ledger.rows import document
+from ignition_ext.ledger.ids import ordered_keys
+from ignition_ext.ledger.rows import WAITING, document
 from ignition_ext.ledger.statements import load_statements
-from ignition_ext.ledger.work import Row, Work
+from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
 from ignition_ext.values import Channel, LeaseId, MessageId, RunRef
 
-_STATEMENTS = load_statements("message.sqlite.sql", "part.sqlite.sql")
+T = TypeVar("T")
+_STATEMENTS = load_statements("message.sqlite.sql", "lease.sqlite.sql", "part.sqlite.sql")
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -44,25 +47,33 @@ def stored(value: Any) -> Any:
 
 
 class SqliteWork(Work):
-    """A transaction on an aiosqlite connection, begun with the write lock."""
+    """A transaction on a connection of the calling thread; nothing in it ever waits for a loop."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
 
     async def fetch(self, name: str, /, **parameters: Any) -> list[Row]:
         values = {key: stored(value) for key, value in parameters.items()}
-        rows = await self.connection.execute_fetchall(_STATEMENTS[name], values)
-        return [tuple(row) for row in rows]
+        return self._connection.execute(_STATEMENTS[name], values).fetchall()
 
     async def write(self, name: str, rows: Sequence[Mapping[str, Any]], /) -> int:
         if not rows:
             return 0
         values = [{key: stored(value) for key, value in row.items()} for row in rows]
-        async with self.connection.executemany(_STATEMENTS[name], values) as cursor:
-            return cursor.rowcount
+        return self._connection.executemany(_STATEMENTS[name], values).rowcount
+
+    async def apply_changes(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        written = await self.write("apply_changes", rows)
+        waiting = [row["id"] for row in rows if row["state"] in WAITING and row["has_run"]]
+        if waiting:
+            await self.fetch("add_due", ids=waiting)
+        return written
 
     def uuid(self, value: Any) -> UUID:
         return UUID(hex=value)
+
+    def uuids(self, value: Any) -> list[UUID]:
+        return [UUID(hex=key) for key in json.loads(value)]
 
     def time(self, value: Any) -> datetime:
         return datetime.strptime(value, _TIME).replace(tzinfo=UTC)
@@ -73,11 +84,21 @@ class SqliteWork(Work):
     async def lock_bind(self, bind: str) -> None:
         """Nothing to do: there is one writer at a time."""
 
-    async def add_messages(
-        self, run: RunRef, messages: Sequence[NewMessage], room: int | None
-    ) -> int:
-        new = {(message.channel.value, message.address): message for message in reversed(messages)}
-        for channel in {message.channel for message in messages}:
+    async def add_messages(self, run: RunRef, batch: Prepared, room: int | None) -> int:
+        rows: list[Row] = batch.rows
+        if room is not None:
+            rows = await self._fresh(run, rows, room)
+        fixed = (stored(run.run_at), run.tenant_id, run.id.hex)
+        added = self._connection.executemany(
+            _STATEMENTS["add_message"], [(row[0], *fixed, *row[1:]) for row in rows]
+        ).rowcount
+        await self.fetch("add_due", ids=[row[0] for row in rows])
+        return added
+
+    async def _fresh(self, run: RunRef, rows: Sequence[Row], room: int) -> list[Row]:
+        """The first rows of addresses that the run does not know: they alone use up its limit."""
+        new = {(row[2], row[3]): row for row in reversed(rows)}
+        for channel in {row[2] for row in rows}:
             known = await self.fetch(
                 "find_known",
                 run_id=run.id,
@@ -85,50 +106,27 @@ class SqliteWork(Work):
                 channel=channel,
                 addresses=[address for kind, address in new if kind == channel],
             )
-            for kind, address in known:
-                del new[kind, address]
+            for key in known:
+                del new[key]
         # The mapping was filled backwards, so that the first of two equal addresses stays.
-        fresh = list(reversed(new.values()))[:room]
-        ids = ordered_ids(len(fresh))
-        added = await self.write(
-            "add_message",
-            [
-                {
-                    "id": key,
-                    "run_at": run.run_at,
-                    "tenant_id": run.tenant_id,
-                    "run_id": run.id,
-                    "recipient_id": message.recipient_id,
-                    "channel": message.channel,
-                    "address": message.address,
-                    "domain": message.domain,
-                    "locale": message.locale,
-                    "timezone": message.timezone,
-                    "data": document(message.data),
-                    "not_before": message.not_before,
-                }
-                for key, message in zip(ids, fresh, strict=True)
-            ],
-        )
-        await self.fetch("note_added", ids=ids, run_at=run.run_at)
-        return added
+        return list(reversed(new.values()))[:room]
 
     async def claim_due(
-        self, run: RunRef, lease: LeaseId, duration: timedelta, limit: int
+        self, run: RunRef, lease: LeaseId, limit: int
     ) -> tuple[list[ClaimedMessage], int]:
-        due = await self.fetch("find_due", run_id=run.id, run_at=run.run_at, limit=limit)
+        due = await self.fetch("find_due", run_id=run.id, limit=limit)
+        run_key, run_at = run.id.hex, stored(run.run_at)
         claimed = [row for row in due if not row[8]]
         barred = [row[0] for row in due if row[8]]
-        ids = [row[0] for row in claimed]
-        if ids:
-            await self.fetch("note_change", ids=ids, run_at=run.run_at, state="claimed")
-            await self.fetch("claim", ids=ids, run_at=run.run_at, lease_id=lease, lease=duration)
+        execute = self._connection.executemany
+        execute(_STATEMENTS["take_due"], [(run_key, row[9], row[0]) for row in due])
+        execute(_STATEMENTS["claim"], [(lease.hex, row[0], run_at) for row in claimed])
         if barred:
             await self.fetch("note_suppressed", ids=barred, run_at=run.run_at)
             await self.fetch("suppress", ids=barred, run_at=run.run_at)
         messages = [
             ClaimedMessage(
-                id=MessageId(self.uuid(row[0])),
+                id=MessageId(UUID(row[0])),
                 channel=Channel(row[1]),
                 address=row[2],
                 domain=row[3],
@@ -141,52 +139,129 @@ class SqliteWork(Work):
         ]
         return messages, len(due)
 
-    async def intend(
-        self, run: RunRef, lease: LeaseId, ids: Sequence[MessageId]
+    async def turn(
+        self, run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        rows = await self.fetch(
-            "find_intendable", ids=list(ids), run_id=run.id, run_at=run.run_at, lease_id=lease
-        )
-        held = [row[0] for row in rows]
-        if held:
-            await self.fetch("note_change", ids=held, run_at=run.run_at, state="sending")
-            await self.fetch("intend", ids=held, run_at=run.run_at, lease_id=lease)
-        return frozenset(MessageId(self.uuid(key)) for key in held)
+        run_at = stored(run.run_at)
+        if accepted.ids:
+            keys = [key.hex for key in accepted.ids]
+            rows = zip(
+                accepted.codes,
+                accepted.enhanced,
+                accepted.details,
+                accepted.provider_ids,
+                accepted.counts or repeat(0),
+                keys,
+                repeat(run_at),
+                repeat(lease.hex),
+                strict=False,
+            )
+            told = self._connection.executemany(_STATEMENTS["settle_accepted"], rows).rowcount
+            if told != len(keys):
+                raise NotHeldError
+            await self.fetch("note_accepted", ids=keys, run_at=run_at)
+        if not ids or not await self.fetch(
+            "read_lease", lease_id=lease, run_id=run.id, run_at=run_at
+        ):
+            return frozenset()
+        return await self._intend(run_at, lease, ids)
 
-    async def renew(self, run: RunRef, lease: LeaseId, duration: timedelta) -> None:
-        await self.fetch("renew", run_id=run.id, run_at=run.run_at, lease_id=lease, lease=duration)
+    async def _intend(
+        self, run_at: str, lease: LeaseId, ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
+        granted = frozenset(ids)
+        rows = await self.fetch("find_claimed", ids=ids, run_at=run_at, lease_id=lease)
+        if len(rows) != len(granted):
+            granted = frozenset(MessageId(UUID(key)) for (key,) in rows)
+        self._connection.executemany(
+            _STATEMENTS["intend"], [(key, run_at, lease.hex) for (key,) in rows]
+        )
+        return granted
+
+    async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
+        rows = zip(
+            [key.hex for key in parts.message_ids],
+            parts.numbers,
+            repeat(stored(run.run_at)),
+            repeat(run.tenant_id),
+            parts.totals,
+            repeat(bind),
+            parts.provider_ids,
+            parts.provider_keys,
+            parts.codes,
+            parts.details,
+            strict=False,
+        )
+        self._connection.executemany(_STATEMENTS["add_accepted_part"], rows)
 
 
 class SqliteLedger(SqlLedger):
     """The ledger on SQLite."""
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[SqliteWork]:
-        """A transaction with the write lock: committed at the end, rolled back on any error."""
-        async with self.look() as work, self._transaction(work):
-            yield work
-
-    @asynccontextmanager
-    async def _transaction(self, work: SqliteWork) -> AsyncIterator[None]:
-        connection = work.connection
-        try:
-            await connection.execute("BEGIN IMMEDIATE")
-            yield
-            await connection.commit()
-        except BaseException:
-            # Waits in the driver's queue for what was cancelled, and does nothing without a
-            # transaction: no lock outlives this block.
-            await connection.rollback()
-            raise
-
-    @asynccontextmanager
-    async def look(self) -> AsyncIterator[SqliteWork]:
-        """A connection that only reads, without a lock."""
-        async with self._database.driver() as connection:
+    async def transact(self, body: Body[T]) -> T:
+        def whole(connection: sqlite3.Connection, stopped: threading.Event) -> T:
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteWork(connection)
-            except sqlite3.OperationalError as error:
-                raise DatabaseError(
-                    f"the database {self._database.url!r} failed: {error}",
-                    mend="Check its disk, and that no other program keeps it locked.",
-                ) from error
+                done = _driven(body(SqliteWork(connection)))
+                connection.execute("ROLLBACK" if stopped.is_set() else "COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return done
+
+        return await self._call(self._database.writer, whole)
+
+    async def alone(self, body: Body[T]) -> T:
+        return await self.transact(body)
+
+    def prepare(self, batch: Sequence[NewMessage]) -> Prepared:
+        keys = ordered_keys(len(batch))
+        rows = [
+            (
+                key,
+                message.recipient_id,
+                message.channel.value,
+                message.address,
+                message.domain,
+                message.locale,
+                message.timezone,
+                document(message.data),
+                stored(message.not_before),
+            )
+            for key, message in zip(keys, batch, strict=True)
+        ]
+        return Prepared(count=len(rows), rows=rows)
+
+    async def look(self, body: Body[T]) -> T:
+        return await self._call(
+            self._database.reader,
+            lambda connection, _stopped: _driven(body(SqliteWork(connection))),
+        )
+
+    async def _call(self, thread: SqliteThread | None, work: Any) -> T:
+        assert thread is not None
+        with self._told():
+            done: T = await thread.run(work)
+            return done
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise DatabaseError(
+                f"the database {self._database.url!r} failed: {error}",
+                mend="Check its disk, and that no other program keeps it locked.",
+            ) from error
+
+
+def _driven(body: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits: every step of :class:`SqliteWork` is done at once."""
+    try:
+        body.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    body.close()
+    raise RuntimeError("a transaction on SQLite waited for something outside of it")

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
+from ignition_ext.errors import NotFoundError
+from ignition_ext.ledger.accepted import Accepted, AcceptedParts
+from ignition_ext.ledger.contract import ClaimedMessage
 from ignition_ext.ledger.provider_ids import id_key
 from ignition_ext.ledger.rows import (
     CODE_LENGTH,
     DETAIL_LENGTH,
     ENHANCED_LENGTH,
     ID_LENGTH,
+    WAITING,
     Change,
     Held,
+    HeldLease,
     PartRow,
     ReceiptRow,
     RunRow,
@@ -34,16 +39,26 @@ from ignition_ext.values import (
     MessageId,
     MessageState,
     Outcome,
-    RunId,
     RunRef,
     RunState,
-    TenantId,
 )
 
 Row = tuple[Any, ...]
 LONGEST_DELAY = timedelta(days=366)
 """A server may name any time. Past the year 9999 SQLite's clock says NULL, and the message would
 never fall due; PostgreSQL refuses the whole batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """New messages as the database's driver takes them; made while the ones before are stored."""
+
+    count: int
+    rows: Any
+
+
+class NotHeldError(Exception):
+    """A result is not of a message that is being sent under the lease: the rules must look."""
 
 
 class Work(ABC):
@@ -62,6 +77,10 @@ class Work(ABC):
         """A key as it came from the driver."""
 
     @abstractmethod
+    def uuids(self, value: Any) -> list[UUID]:
+        """A list of keys as it came from the driver."""
+
+    @abstractmethod
     def time(self, value: Any) -> datetime:
         """A time as it came from the driver, aware."""
 
@@ -74,32 +93,41 @@ class Work(ABC):
         """Keep parts and receipts of this bind from being stored until the transaction ends."""
 
     @abstractmethod
-    async def add_messages(
-        self, run: RunRef, messages: Sequence[NewMessage], room: int | None
-    ) -> int:
+    async def add_messages(self, run: RunRef, batch: Prepared, room: int | None) -> int:
         """Add those that the run does not know, at most ``room``; returns how many."""
 
     @abstractmethod
     async def claim_due(
-        self, run: RunRef, lease: LeaseId, duration: timedelta, limit: int
+        self, run: RunRef, lease: LeaseId, limit: int
     ) -> tuple[list[ClaimedMessage], int]:
         """Claim due messages; returns them, and how many rows were due before suppression."""
 
     @abstractmethod
-    async def intend(
-        self, run: RunRef, lease: LeaseId, ids: Sequence[MessageId]
+    async def turn(
+        self, run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        """claimed -> sending for what the lease holds."""
+        """sending -> sent for all that is accepted, claimed -> sending for those that may go.
+
+        Raises:
+            NotHeldError: something accepted was not sending under this lease; the transaction is
+                of no use any more.
+        """
 
     @abstractmethod
-    async def renew(self, run: RunRef, lease: LeaseId, duration: timedelta) -> None:
-        """Move the end of a lease."""
+    async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
+        """Store segments that were accepted."""
 
-    async def run(self, name: str, run_id: UUID) -> RunRow | None:
-        """A run's row, by ``read_run``, ``share_run`` or ``lock_run``."""
-        rows = await self.fetch(name, run_id=run_id)
+    async def run(self, name: str, run: RunRef) -> RunRow:
+        """A run's row, by ``read_run``, ``share_run`` or ``lock_run``.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        rows = await self.fetch(name, run_id=run.id)
         if not rows:
-            return None
+            raise NotFoundError(
+                f"there is no run {run.id}.", mend="Run: ignition campaign status TENANT/NAME"
+            )
         state, is_overdue, has_snapshot, max_messages = rows[0]
         return RunRow(
             state=RunState(state),
@@ -121,6 +149,10 @@ class Work(ABC):
                 lease_id=None if row[6] is None else self.uuid(row[6]),
                 parts=row[7],
                 again=bool(row[8]),
+                tenant_id=row[9],
+                run_id=None if row[10] is None else self.uuid(row[10]),
+                not_before=None if row[11] is None else self.time(row[11]),
+                intended_at=None if row[12] is None else self.time(row[12]),
             )
             for row in await self.fetch(name, **parameters)
         ]
@@ -135,14 +167,21 @@ class Work(ABC):
             None if lapse is None else self.time(lapse),
         )
 
-    async def lapsed_runs(self) -> list[RunRef]:
-        """The runs in which a lease has lapsed."""
-        return [
-            RunRef(
-                id=RunId(self.uuid(run_id)), run_at=self.time(run_at), tenant_id=TenantId(tenant)
-            )
-            for run_id, run_at, tenant in await self.fetch("read_lapsed_runs")
-        ]
+    async def lock_lease(self, name: str, /, **parameters: Any) -> HeldLease | None:
+        """A lease under a lock, by ``lock_lease`` or ``lock_lapsed_lease``."""
+        rows = await self.fetch(name, **parameters)
+        if not rows:
+            return None
+        key, run_at, message_ids = rows[0]
+        return HeldLease(
+            id=self.uuid(key), run_at=self.time(run_at), message_ids=self.uuids(message_ids)
+        )
+
+    async def lock_held(self, lease: HeldLease) -> list[Held]:
+        """The messages that a lease still holds, under a lock."""
+        return await self.lock(
+            "lock_held", ids=list(lease.message_ids), run_at=lease.run_at, lease_id=lease.id
+        )
 
     async def apply(self, changes: Sequence[Change]) -> None:
         """Carry out changes of locked messages, and write their events.
@@ -155,11 +194,22 @@ class Work(ABC):
             return
         for change in changes:
             require_path(change.held.state, change.steps)
-        events = [event for change in changes for event in _events(change)]
-        await self.write("add_events", events)
-        written = await self.write("apply_changes", [_columns(change) for change in changes])
+        await self.write("add_events", [event for change in changes for event in _events(change)])
+        written = await self.apply_changes([_columns(change) for change in changes])
         if written != len(changes):
             raise RuntimeError(f"{len(changes) - written} messages changed under the lock")
+        await self.write(
+            "drop_due",
+            [
+                {"run_id": held.run_id, "not_before": held.not_before, "id": held.id}
+                for held in (change.held for change in changes)
+                if held.state in WAITING and held.run_id is not None
+            ],
+        )
+
+    @abstractmethod
+    async def apply_changes(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Write the columns of changed messages; who waits then stands in ``message_due``."""
 
     async def add_parts(self, rows: Sequence[PartRow], words: Sequence[tuple[str, str]]) -> None:
         """Store segments; ``words`` are the code and detail of each."""
@@ -182,6 +232,11 @@ class Work(ABC):
                 for row, (code, detail) in zip(rows, words, strict=True)
             ],
         )
+
+    async def has_receipts(self, bind: str) -> bool:
+        """Whether a receipt of this bind has found no segment yet."""
+        ((waiting,),) = await self.fetch("has_receipts", bind=bind)
+        return bool(waiting)
 
     async def find_parts(self, binds: set[str], keys: set[str]) -> list[PartRow]:
         """Segments by bind and key of their id, newest first."""
@@ -230,10 +285,11 @@ def _columns(change: Change) -> dict[str, Any]:
     return {
         "id": held.id,
         "run_at": held.run_at,
+        "has_run": held.run_id is not None,
         "old_state": held.state.value,
         "old_seq": held.seq,
         "state": change.state.value,
-        "seq": held.seq + len(change.steps),
+        "seq": held.seq + len(change.noted),
         "attempts": change.attempts,
         "resends": change.resends,
         "delay": None if change.delay is None else _seconds(change.delay),
@@ -263,25 +319,25 @@ def _words(outcome: Outcome) -> dict[str, Any]:
 
 def _events(change: Change) -> list[dict[str, Any]]:
     held, outcome = change.held, change.outcome
-    old = (held.state, *change.steps)
-    last = len(change.steps) - 1
     words = _NO_WORDS if outcome is None else _words(outcome)
     return [
         {
             "id": held.id,
             "run_at": held.run_at,
-            "seq": held.seq + step + 1,
-            "old_state": old[step].value,
+            "tenant_id": held.tenant_id,
+            "seq": held.seq + number,
+            "old_state": old.value,
             "state": state.value,
-            "attempts": change.attempts if step == last else held.attempts,
+            "attempts": change.attempts if state is change.state else held.attempts,
             "code": words["code"] or "",
             "failure_class": words["failure_class"],
             "detail": change.note if outcome is None else words["detail"],
+            "intended_at": held.intended_at if old is MessageState.SENDING else None,
         }
-        for step, state in enumerate(change.steps)
+        for number, (old, state) in enumerate(change.noted, 1)
     ]
 
 
 def part_key(provider_id: str) -> str:
     """The indexed form of an id, cut to its column."""
-    return id_key(clean(provider_id, ID_LENGTH))
+    return id_key(clean(provider_id, ID_LENGTH))[:ID_LENGTH]

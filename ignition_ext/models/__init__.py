@@ -6,7 +6,14 @@ from ignition_ext.models.audience import Audience, RecipientRow, Suppression
 from ignition_ext.models.audit import AuditHead, AuditLog
 from ignition_ext.models.budget import BindSlot, Circuit, CircuitTrouble, RateBudget
 from ignition_ext.models.campaign import Campaign, CampaignRun, CampaignVersion
-from ignition_ext.models.message import Message, MessageEvent, MessagePart, Receipt
+from ignition_ext.models.message import (
+    Message,
+    MessageDue,
+    MessageEvent,
+    MessagePart,
+    Receipt,
+    SenderLease,
+)
 from ignition_ext.models.template import Template, TemplateState, TemplateVersion
 from ignition_ext.models.tenant import Tenant, TenantSetting
 
@@ -23,11 +30,13 @@ __all__ = [
     "Circuit",
     "CircuitTrouble",
     "Message",
+    "MessageDue",
     "MessageEvent",
     "MessagePart",
     "RateBudget",
     "Receipt",
     "RecipientRow",
+    "SenderLease",
     "Suppression",
     "Template",
     "TemplateState",

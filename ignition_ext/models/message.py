@@ -14,11 +14,8 @@ from sqlalchemy import CheckConstraint, Index, UniqueConstraint, Uuid
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
-from ignition_ext.models.types import Json, UtcDateTime, enum_check, text, utc_now
+from ignition_ext.models.types import Json, UtcDateTime, UuidList, enum_check, text, utc_now
 from ignition_ext.values import Channel, MessageState, new_id
-
-_OPEN = sql("state IN ('pending', 'deferred')")
-_LEASED = sql("state IN ('claimed', 'sending')")
 
 
 class Message(SQLModel, table=True):
@@ -26,6 +23,9 @@ class Message(SQLModel, table=True):
 
     ``data`` is the recipient as it was at the snapshot, so that a run means the same however
     its audience changes meanwhile. ``attempts`` counts those that the server judged.
+
+    No index names a column that a claim, an intent or a result changes, and pages are half full
+    at first, so that PostgreSQL can put a message's new version on the page of the old one.
     """
 
     __tablename__ = "message"
@@ -33,23 +33,6 @@ class Message(SQLModel, table=True):
         UniqueConstraint("run_id", "channel", "address", "run_at", name="uq_message_address"),
         CheckConstraint(enum_check("state", MessageState), name="ck_message_state"),
         CheckConstraint(enum_check("channel", Channel), name="ck_message_channel"),
-        Index(
-            "ix_message_claim",
-            "run_id",
-            "not_before",
-            "id",
-            postgresql_where=_OPEN,
-            sqlite_where=_OPEN,
-        ),
-        Index(
-            "ix_message_lease",
-            "run_id",
-            "lease_until",
-            postgresql_where=_LEASED,
-            sqlite_where=_LEASED,
-        ),
-        Index("ix_message_run_state", "run_id", "state"),
-        Index("ix_message_address", "tenant_id", "address"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True, sa_type=Uuid)
@@ -66,9 +49,9 @@ class Message(SQLModel, table=True):
     data: dict[str, Any] = Field(default_factory=dict, sa_type=Json)
     state: str = Field(default=MessageState.PENDING, sa_type=text(16))
     seq: int = Field(
-        default=1,
-        sa_column_kwargs={"server_default": "1"},
-        description="Changes of state so far: the number of its last event.",
+        default=0,
+        sa_column_kwargs={"server_default": "0"},
+        description="Its events so far: the number of the last one.",
     )
     attempts: int = Field(default=0)
     resends: int = Field(
@@ -78,13 +61,15 @@ class Message(SQLModel, table=True):
     )
     not_before: datetime | None = Field(default=None, sa_type=UtcDateTime)
     lease_id: UUID | None = Field(default=None, sa_type=Uuid)
-    lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     code: str = Field(default="", sa_type=text(20))
     enhanced: str = Field(default="", sa_type=text(12))
     failure_class: str | None = Field(default=None, sa_type=text(20))
     detail: str = Field(default="", sa_type=text(500))
     provider_id: str = Field(default="", sa_type=text(200))
     parts: int = Field(default=0, description="Segments of an SMS; 0 for email.")
+    intended_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, description="When it was last put on the wire."
+    )
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
@@ -118,28 +103,66 @@ class MessagePart(SQLModel, table=True):
     updated_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
+class MessageDue(SQLModel, table=True):
+    """What waits to be sent: one row for each message of a run that is pending or deferred.
+
+    ``not_before`` is the message's own. A claim deletes the rows it takes.
+    """
+
+    __tablename__ = "message_due"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    run_id: UUID = Field(primary_key=True, sa_type=Uuid)
+    not_before: datetime = Field(primary_key=True, sa_type=UtcDateTime)
+    id: UUID = Field(primary_key=True, sa_type=Uuid, description="The message's.")
+    run_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
+    tenant_id: int
+
+
+class SenderLease(SQLModel, table=True):
+    """What a sender holds: messages that it claimed, until it gives the lease back.
+
+    ``message_ids`` are those of the claim; a message that has left it names no lease any more,
+    or another.
+    """
+
+    __tablename__ = "sender_lease"
+
+    id: UUID = Field(primary_key=True, sa_type=Uuid)
+    run_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
+    run_id: UUID | None = Field(default=None, sa_type=Uuid)
+    tenant_id: int
+    until: datetime = Field(sa_type=UtcDateTime)
+    message_ids: list[Any] = Field(sa_type=UuidList)
+
+
 class MessageEvent(SQLModel, table=True):
-    """One change of a message's state; rows are only added.
+    """One change of a message's state that ended something; rows are only added.
 
     ``seq`` counts from 1 within a message without gaps: order by it, for two changes may bear the
-    same time. The id is the message's with ``seq`` in its last 24 bits, so no number comes twice.
+    same time. Not noted are the beginning (``created_at`` tells it) and the usual way to the
+    wire: an event with ``old_state`` claimed or sending tells of both, ``intended_at`` when.
     """
 
     __tablename__ = "message_event"
-    __table_args__ = (Index("ix_message_event_message", "message_id", "at"),)
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
-    id: UUID = Field(default_factory=new_id, primary_key=True, sa_type=Uuid)
+    message_id: UUID = Field(primary_key=True, sa_type=Uuid)
+    seq: int = Field(primary_key=True)
     run_at: datetime = Field(primary_key=True, sa_type=UtcDateTime)
     tenant_id: int
-    message_id: UUID = Field(sa_type=Uuid)
-    seq: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     at: datetime = Field(sa_type=UtcDateTime)
-    old_state: str = Field(default="", sa_type=text(16), description="Empty for the first.")
+    old_state: str = Field(default="", sa_type=text(16))
     new_state: str = Field(sa_type=text(16))
     attempt: int = Field(default=0)
     code: str = Field(default="", sa_type=text(20))
     failure_class: str | None = Field(default=None, sa_type=text(20))
     detail: str = Field(default="", sa_type=text(500))
+    intended_at: datetime | None = Field(
+        default=None,
+        sa_type=UtcDateTime,
+        description="When the attempt that ended was put on the wire.",
+    )
 
 
 class Receipt(SQLModel, table=True):
@@ -150,6 +173,7 @@ class Receipt(SQLModel, table=True):
         Index("ix_receipt_provider", "bind", "provider_key"),
         Index(
             "ix_receipt_unmatched",
+            "bind",
             "received_at",
             postgresql_where=sql("message_id IS NULL"),
             sqlite_where=sql("message_id IS NULL"),

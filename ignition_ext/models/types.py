@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Integer, String, TypeDecorator
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, DateTime, Integer, String, TypeDecorator, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.engine import Dialect
 
 
@@ -36,6 +36,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 Json: Any = JSON().with_variant(JSONB(), "postgresql")
 """A JSON document: ``jsonb`` on PostgreSQL, text on SQLite."""
+
+UuidList: Any = JSON().with_variant(ARRAY(Uuid), "postgresql")
+"""Some keys: ``uuid[]`` on PostgreSQL, on SQLite a JSON list of them without hyphens."""
 
 BigId: Any = BigInteger().with_variant(Integer(), "sqlite")
 """A generated 64-bit key (SQLite generates only for a column declared INTEGER)."""

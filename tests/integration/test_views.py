@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,7 +28,7 @@ from ignition_ext.models import (
     Tenant,
 )
 from ignition_ext.schema import analyst_role_script, current_revision, head_revision, upgrade
-from ignition_ext.values import MessageState, new_id
+from ignition_ext.values import MessageState
 
 DOCS = Path(__file__).parents[2] / "docs" / "analysts.md"
 VIEWS = ("run_history", "delivery_funnel", "failures_by_class", "message_timeline")
@@ -112,19 +111,26 @@ async def fill(database: Database) -> None:
         delivered = messages[list(MessageState).index(MessageState.DELIVERED)]
         delivered.id = DELIVERED
         session.add_all(messages)
-        steps = ["", "pending", "claimed", "sending", "sent", "delivered"]
-        for seq, (old, new) in enumerate(pairwise(steps), 1):
+        delivered.created_at = AT
+        told: list[dict[str, Any]] = [
+            {"old": "sending", "new": "deferred", "at": 4.5, "intended": 2.0, "code": "451"},
+            {"old": "sending", "new": "sent", "at": 70.5, "intended": 70.0, "code": "250"},
+            {"old": "sent", "new": "delivered", "at": 74.0, "intended": None, "code": ""},
+        ]
+        for seq, event in enumerate(told, 1):
+            intended = event["intended"]
             session.add(
                 MessageEvent(
-                    id=new_id(),
                     run_at=AT,
                     tenant_id=1,
                     message_id=delivered.id,
                     seq=seq,
-                    at=AT + timedelta(seconds=seq * seq / 2),
-                    old_state=old,
-                    new_state=new,
-                    attempt=int(seq > 2),
+                    at=AT + timedelta(seconds=event["at"]),
+                    old_state=event["old"],
+                    new_state=event["new"],
+                    attempt=min(seq, 2),
+                    code=event["code"],
+                    intended_at=None if intended is None else AT + timedelta(seconds=intended),
                 )
             )
 
@@ -203,19 +209,26 @@ async def test_failures_are_counted_by_class_and_code(database: Database) -> Non
 
 
 async def test_the_timeline_says_how_long_each_state_took(database: Database) -> None:
-    """In the order of seq, the first without a time before it."""
+    """From the beginning, in the order of seq: on the wire counts from the intent."""
     await fill(database)
 
-    rows = await query(database, "SELECT * FROM analytics.message_timeline ORDER BY seq")
-    assert [row["new_state"] for row in rows] == [
-        "pending",
-        "claimed",
-        "sending",
-        "sent",
-        "delivered",
+    rows = await query(
+        database,
+        f"SELECT * FROM analytics.message_timeline WHERE message_id = '{DELIVERED}' ORDER BY seq",
+    )
+    assert [(row["seq"], row["old_state"], row["new_state"]) for row in rows] == [
+        (0, "", "pending"),
+        (1, "sending", "deferred"),
+        (2, "sending", "sent"),
+        (3, "sent", "delivered"),
     ]
-    assert [row["seconds_in_old_state"] for row in rows] == [None, 1.5, 2.5, 3.5, 4.5]
+    assert [row["seconds_in_old_state"] for row in rows] == [None, 2.5, 0.5, 3.5]
+    assert [row["code"] for row in rows] == ["", "451", "250", ""]
     assert {str(row["run_id"]) for row in rows} == {str(RUN)}
+    beginnings = await query(
+        database, "SELECT * FROM analytics.message_timeline WHERE old_state = ''"
+    )
+    assert len(beginnings) == len(await query(database, "SELECT id FROM message"))
 
 
 async def test_no_view_shows_an_address(database: Database) -> None:

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, select, text
-from sqlalchemy.types import JSON, Boolean, DateTime, Float, Integer, String, Uuid
+from sqlalchemy.types import ARRAY, JSON, Boolean, DateTime, Float, Integer, String, Uuid
 
 from ignition_ext.database import Database
 from ignition_ext.models import metadata
@@ -18,6 +18,8 @@ from ignition_ext.schema import VERSION_TABLE, head_revision, script_config, upg
 
 VIEWS = ("run_history", "delivery_funnel", "failures_by_class", "message_timeline")
 STATES = {"campaign_run": "completed", "template_version": "published"}
+REMOVED = {("message", "lease_until"), ("message_event", "id")}
+"""Columns of earlier revisions that said what stands elsewhere now."""
 AT = datetime(2026, 11, 21, 8, tzinfo=UTC)
 ID = "0192f0c0c0c070008000000000000001"
 
@@ -36,6 +38,8 @@ def value(table: Table, name: str, kind: Any) -> Any:
             return 1
         case Uuid():
             return ID
+        case ARRAY():
+            return [ID]
         case DateTime():
             return AT.replace(tzinfo=None) if not kind.timezone else AT
         case JSON():
@@ -93,12 +97,13 @@ async def test_an_upgrade_keeps_every_row(empty_database_url: str, revision: str
     async with database.engine.connect() as connection:
         after = await connection.run_sync(read)
         for name, row in before.items():
-            assert {column: after[name][column] for column in row} == row
+            kept = {column: row[column] for column in row if (name, column) not in REMOVED}
+            assert {column: after[name][column] for column in kept} == kept
         assert await connection.run_sync(differences) == []
         schema = "analytics." if database.dialect == "postgresql" else ""
         for view in VIEWS:
             rows = await connection.execute(text(f"SELECT * FROM {schema}{view}"))
-            assert len(rows.all()) <= 1
+            assert len(rows.all()) <= (2 if view == "message_timeline" else 1)
     await database.close()
 
 

@@ -1,7 +1,7 @@
 """Rates, binds and circuits that all senders on all nodes share
 
 Revision ID: 0008
-Revises: 0006
+Revises: 0007
 """
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from alembic import op
 TIME = sa.DateTime(timezone=True)
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

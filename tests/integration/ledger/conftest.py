@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,8 +39,12 @@ from ignition_ext.values import (
 
 MINUTE = timedelta(minutes=1)
 BIND = "127.0.0.1:2775/acme"
-_ALLOWED = {("", "pending")} | {
-    (old.value, new.value) for old, news in TRANSITIONS.items() for new in news
+_WAITING, _UNDER_WAY = {"pending", "deferred"}, {"claimed", "sending"}
+_NOTED = {
+    (old.value, new.value)
+    for old, news in TRANSITIONS.items()
+    for new in news
+    if new not in _UNDER_WAY
 }
 
 
@@ -129,8 +134,7 @@ class Scene:
             else "now() - interval '1 second'"
         )
         await self.execute(
-            f"UPDATE message SET lease_until = {past} WHERE lease_until IS NOT NULL"
-            " AND run_id = :run",
+            f"UPDATE sender_lease SET until = {past} WHERE run_id = :run",
             run=self.key(run.id),
         )
 
@@ -162,9 +166,7 @@ class Scene:
     async def _check_run(self, run_id: RunId) -> None:
         where = {"run": self.key(run_id)}
         messages = await self.execute(
-            "SELECT id, state, seq, lease_id, lease_until, not_before FROM message"
-            " WHERE run_id = :run",
-            **where,
+            "SELECT id, state, seq, lease_id, not_before FROM message WHERE run_id = :run", **where
         )
         chains: dict[Any, list[Any]] = {row[0]: [] for row in messages}
         for event in await self.execute(
@@ -173,10 +175,12 @@ class Scene:
             **where,
         ):
             chains[event[0]].append(event)
-        for key, state, seq, lease, until, not_before in messages:
+        for key, state, seq, lease, not_before in messages:
             check_chain(chains[key], state, seq)
             assert not_before is not None
-            assert (lease is not None) == (until is not None) == (state in ("claimed", "sending"))
+            assert (lease is not None) == (state in ("claimed", "sending"))
+        await self._check_due(messages, where)
+        await self._check_leases(messages, where)
         counts = await self.ledger.counts(
             RunRef(id=run_id, run_at=datetime.now(UTC), tenant_id=TenantId(self.tenant_id))
         )
@@ -186,15 +190,46 @@ class Scene:
             MessageState(row[1]) for row in messages
         )
 
+    async def _check_due(self, messages: Sequence[Any], where: dict[str, Any]) -> None:
+        """What waits stands in message_due, once and with its own time; nothing else does."""
+        due = await self.execute(
+            "SELECT id, not_before FROM message_due WHERE run_id = :run", **where
+        )
+        waiting = [(row[0], row[4]) for row in messages if row[1] in _WAITING]
+        assert sorted(map(str, due)) == sorted(map(str, waiting))
+
+    async def _check_leases(self, messages: Sequence[Any], where: dict[str, Any]) -> None:
+        """What is under way stands in the lease that it names."""
+        held = {
+            UUID(str(row[0])): {UUID(str(key)) for key in listed(row[1])}
+            for row in await self.execute(
+                "SELECT id, message_ids FROM sender_lease WHERE run_id = :run", **where
+            )
+        }
+        for key, _, _, lease, _ in messages:
+            assert lease is None or UUID(str(key)) in held[UUID(str(lease))]
+
+
+def listed(keys: Any) -> list[Any]:
+    """Keys as the database gives them: a list, or SQLite's JSON."""
+    found: list[Any] = json.loads(keys) if isinstance(keys, str) else keys
+    return found
+
 
 def check_chain(chain: Sequence[Any], state: str, seq: int) -> None:
-    """A message's events: numbered without a gap, each begins where the one before ended."""
+    """A message's events: numbered without a gap, each begins where the one before ended.
+
+    Between what waits and what is under way stands no event: the claim and the intent are told
+    by what ends them.
+    """
     assert [event.seq for event in chain] == list(range(1, seq + 1))
-    assert chain[0].old_state == ""
-    assert chain[-1].new_state == state
-    assert {(event.old_state, event.new_state) for event in chain} <= _ALLOWED
+    assert {(event.old_state, event.new_state) for event in chain} <= _NOTED
+    now = "pending"
+    for event in chain:
+        assert event.old_state == now or (now in _WAITING and event.old_state in _UNDER_WAY)
+        now = event.new_state
+    assert state == now or (now in _WAITING and state in _UNDER_WAY)
     for before, after in itertools.pairwise(chain):
-        assert after.old_state == before.new_state
         assert after.at >= before.at
 
 

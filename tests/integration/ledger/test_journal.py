@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -28,18 +28,26 @@ class Watched:
         self.gate.set()
         self.error: Exception | None = None
         self.errors: list[Exception] = []
+        self.answers_are_lost = False
+        self.just_before_the_answer: Callable[[], Any] | None = None
 
-    async def intend(self, run: Any, lease: Any, ids: Sequence[MessageId]) -> Any:
-        await self._pass("intend", len(ids))
-        return await self.ledger.intend(run, lease, ids)
+    async def turn(
+        self, run: Any, lease: Any, deliveries: Any, ids: Any, retry: Any, **rest: Any
+    ) -> Any:
+        await self._pass(len(deliveries), len(ids))
+        answer = await self.ledger.turn(run, lease, deliveries, ids, retry, **rest)
+        if self.just_before_the_answer is not None:
+            asyncio.get_running_loop().call_soon(self.just_before_the_answer)
+        if self.answers_are_lost:
+            raise DatabaseError("the link broke", mend="wait")
+        return answer
 
     async def settle(self, run: Any, lease: Any, deliveries: Any, retry: Any, **rest: Any) -> Any:
-        if deliveries:
-            await self._pass("settle", len(deliveries))
+        await self._pass(len(deliveries), 0)
         return await self.ledger.settle(run, lease, deliveries, retry, **rest)
 
-    async def _pass(self, name: str, size: int) -> None:
-        self.calls.append((name, size))
+    async def _pass(self, results: int, intents: int) -> None:
+        self.calls.append((results, intents))
         await self.gate.wait()
         if self.error:
             raise self.error
@@ -76,7 +84,7 @@ async def test_concurrent_callers_share_a_call(scene: Any, open_journal: Any) ->
 
     await asyncio.gather(*(send(message) for message in ids))
 
-    assert sum(size for _, size in watched.calls) == 2 * len(ids)
+    assert sum(sum(call) for call in watched.calls) == 2 * len(ids)
     assert len(watched.calls) < 15
     assert journal.settled == {MessageState.SENT: len(ids)}
     assert (await scene.ledger.counts(run))[MessageState.SENT] == len(ids)
@@ -107,15 +115,43 @@ async def test_results_are_stored_when_the_database_is_back(
     await journal.intend(ids[:1])
     watched.errors = [DatabaseError("away", mend="wait")] * 2
 
-    await journal.settle([done(ids[0])])
+    assert await journal.turn([done(ids[0])], ids[1:2]) == frozenset()
 
-    assert (await scene.ledger.counts(run))[MessageState.SENT] == 1
-    watched.errors = [DatabaseError("away", mend="wait")]
-    with pytest.raises(DatabaseError):
-        await journal.intend(ids[1:2])
+    counts = await scene.ledger.counts(run)
+    assert (counts[MessageState.SENT], counts[MessageState.SENDING]) == (1, 0)
     watched.errors = [DatabaseError("away", mend="wait")] * 4
     with pytest.raises(DatabaseError):
-        await journal.settle([done(ids[1])])
+        await journal.settle([done(ids[2])])
+
+
+async def test_an_intent_whose_answer_was_lost_is_taken_back(
+    scene: Any, open_journal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stored, nobody was told, and nothing of it is left on the wire."""
+    journal, watched, ids, run = open_journal
+    monkeypatch.setattr(journal_module, "PAUSES", (0,))
+    watched.answers_are_lost = True
+
+    assert await journal.intend(ids[:2]) == frozenset()
+
+    counts = await scene.ledger.counts(run)
+    assert (counts[MessageState.PENDING], counts[MessageState.SENDING]) == (2, 0)
+
+
+async def test_a_turn_is_one_call(scene: Any, open_journal: Any) -> None:
+    """Results and intents of several connections go together."""
+    journal, watched, ids, run = open_journal
+    await journal.intend(ids[:10])
+    watched.calls.clear()
+
+    granted = await asyncio.gather(
+        *(journal.turn([done(ids[place])], [ids[place + 10]]) for place in range(10))
+    )
+
+    assert [set(one) for one in granted] == [{key} for key in ids[10:20]]
+    assert watched.calls == [(10, 10)]
+    counts = await scene.ledger.counts(run)
+    assert (counts[MessageState.SENT], counts[MessageState.SENDING]) == (10, 10)
 
 
 async def test_a_cancelled_intent_is_not_left_on_the_wire(scene: Any, open_journal: Any) -> None:
@@ -137,6 +173,20 @@ async def test_a_cancelled_intent_is_not_left_on_the_wire(scene: Any, open_journ
     assert counts[MessageState.SENDING] == 0
     assert counts[MessageState.PENDING] == 1
     assert counts[MessageState.CLAIMED] == len(ids) - 1
+
+
+async def test_a_grant_that_nobody_hears_is_taken_back(scene: Any, open_journal: Any) -> None:
+    """Cancelled between the storing and the waking: the message is not left on the wire."""
+    journal, watched, ids, run = open_journal
+    task = asyncio.create_task(journal.intend(ids[:1]))
+    watched.just_before_the_answer = task.cancel
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    await journal.drain()
+    counts = await scene.ledger.counts(run)
+    assert (counts[MessageState.PENDING], counts[MessageState.SENDING]) == (1, 0)
 
 
 async def test_a_result_is_stored_though_its_caller_was_stopped(
@@ -172,7 +222,7 @@ async def test_a_message_stands_once_in_a_call(scene: Any, open_journal: Any) ->
     watched.gate.set()
     await asyncio.gather(blocker, *tasks)
 
-    assert [call for call in watched.calls if call[0] == "settle"] == [("settle", 1)] * 2
+    assert [call for call in watched.calls if call[0]] == [(1, 0)] * 2
     assert journal.settled == {MessageState.PENDING: 1, MessageState.SENT: 1}
 
 

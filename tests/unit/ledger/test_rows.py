@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ignition_ext.ledger.ids import ordered_ids
+from ignition_ext.ledger.ids import ordered_keys
 from ignition_ext.ledger.rows import clean, document
 from ignition_ext.ledger.statements import load_statements
 
@@ -63,9 +64,11 @@ def test_clean_text_fits(text: str, length: int) -> None:
 
 def test_keys_rise_within_a_batch() -> None:
     """Also beyond the counter's 4,096, and each is a UUID of version 7."""
-    ids = ordered_ids(10_000)
+    keys = ordered_keys(10_000)
+    ids = [UUID(key) for key in keys]
 
-    assert ids == sorted(set(ids))
+    assert keys == sorted(set(keys))
+    assert ids == sorted(ids)
     assert {(key.version, key.variant) for key in ids} == {
         (7, "specified in RFC 4122"),
     }
@@ -74,7 +77,9 @@ def test_keys_rise_within_a_batch() -> None:
 @pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
 def test_statements_are_named_once(dialect: str) -> None:
     """Each is one statement, without its semicolon."""
-    statements = load_statements(f"message.{dialect}.sql", f"part.{dialect}.sql")
+    statements = load_statements(
+        *(f"{subject}.{dialect}.sql" for subject in ("message", "lease", "part"))
+    )
 
     assert len(statements) > 20
     for name, text in statements.items():

@@ -62,6 +62,10 @@ held_rows = st.builds(
     lease_id=st.none(),
     parts=st.integers(0, 3),
     again=st.booleans(),
+    tenant_id=st.just(1),
+    run_id=st.none(),
+    not_before=st.none(),
+    intended_at=st.none(),
 )
 
 
