@@ -11,13 +11,15 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ignition_ext.templates.mime_headers import MAX_LINE, WIDTH
 
 _KEPT_OCTETS = 8 * 1024 * 1024
 """Encoded pieces that are kept for one run; then all are forgotten and learned again. A template
 with 20 kB of its own text in ten languages takes a tenth of it, the rest are values."""
+
+_NOTED = 16_384
+"""Pieces seen once, of which only the hash is noted: values of some thousand messages."""
 
 _KEPT_PIECE = 65_536
 """A longer piece is a value from outside or a page that a machine made."""
@@ -35,13 +37,9 @@ the line already is."""
 _LOOSE = (" ", "\t", ".")
 """A piece that ends so is written differently when a line break follows."""
 
-
-class _Piece(NamedTuple):
-    encoded: bytes
-    column: int
-    octets: int
-    breaks: bool
-    loose: bool
+_Piece = tuple[bytes, int, int, bool, bool]
+"""A piece as it is written from one column on: its octets, the column behind it, how many octets
+it had, whether a line break begins it, whether it is loose. No class: most are made for once."""
 
 
 class TextEncoder:
@@ -50,6 +48,7 @@ class TextEncoder:
     def __init__(self) -> None:
         self._by_column: list[dict[str, _Piece]] = [{} for _ in range(WIDTH)]
         self._kept = 0
+        self._once: set[int] = set()
 
     def part(self, kind: str, pieces: Sequence[str]) -> tuple[bytes, bytes]:
         """Header fields, empty line included, and body of a part; CRLF at its end.
@@ -95,11 +94,19 @@ class TextEncoder:
         return total, b"".join(written)
 
     def _learn(self, piece: str, column: int) -> _Piece | None:
-        if "\r" in piece or "\0" in piece:
-            return None
-        learned = _plain(piece, column) or _encoded(piece, column)
-        if len(piece) <= _KEPT_PIECE:
-            self._kept += learned.octets + len(learned.encoded) + _ENTRY_OCTETS
+        learned = _plain(piece, column)
+        if learned is None:
+            if "\r" in piece or "\0" in piece:
+                return None
+            learned = _encoded(piece, column)
+        mark = hash(piece)
+        if mark not in self._once:
+            # A value, most likely, which does not come again; or the first message.
+            if len(self._once) >= _NOTED:
+                self._once.clear()
+            self._once.add(mark)
+        elif len(piece) <= _KEPT_PIECE:
+            self._kept += learned[2] + len(learned[0]) + _ENTRY_OCTETS
             if self._kept > _KEPT_OCTETS:
                 self._forget()
             self._by_column[column][piece] = learned
@@ -115,7 +122,7 @@ def _plain(piece: str, column: int) -> _Piece | None:
     """A short piece that needs no encoding and fits into the line."""
     after = column + len(piece)
     if after < WIDTH and piece.isascii() and piece.isprintable() and "=" not in piece:
-        return _Piece(piece.encode(), after, len(piece), False, piece.endswith(_LOOSE))
+        return piece.encode(), after, len(piece), False, piece.endswith(_LOOSE)
     return None
 
 
@@ -126,13 +133,8 @@ def _encoded(piece: str, column: int) -> _Piece:
         # A line that is full is only ended when something follows: here it was the end mark.
         encoded = encoded[:-3]
     line = encoded.rfind(b"\n") + 1
-    return _Piece(
-        encoded=encoded,
-        column=len(encoded) - line + (0 if line else column),
-        octets=len(octets),
-        breaks=piece[0] == "\n",
-        loose=piece.endswith(_LOOSE),
-    )
+    after = len(encoded) - line + (0 if line else column)
+    return encoded, after, len(octets), piece[0] == "\n", piece.endswith(_LOOSE)
 
 
 def _whole(kind: str, text: str) -> tuple[bytes, bytes]:
