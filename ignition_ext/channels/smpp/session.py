@@ -10,14 +10,14 @@ written in one turn of the loop goes out in one piece.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from ignition_ext.channels.smpp import codec, packed
-from ignition_ext.channels.smpp.framing import HEADER_OCTETS, Framer, FramingError
+from ignition_ext.channels.smpp.framing import Framer, FramingError
 from ignition_ext.channels.smpp.message import Part
 from ignition_ext.channels.smpp.options import SmppOptions
+from ignition_ext.channels.smpp.outbox import Outbox
 
 _LAST_SEQUENCE = 0x7FFFFFFF
 _UNBIND_SECONDS = 5.0
@@ -71,14 +71,10 @@ class Session(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._framer = Framer()
         self._transport: asyncio.Transport | None = None
+        self._outbox: Outbox | None = None
         self._sequence = 0
         self._pending: dict[int, Part] = {}
         self._control: dict[int, asyncio.Future[bytes]] = {}
-        self._output: list[bytes] = []
-        self._handed = 0
-        self._unflushed: list[tuple[int, int]] = []
-        self._unsent: frozenset[int] | None = None
-        self._secure, self._paused = False, False
         self._heard_at = self._loop.time()
         self._probe: int | None = None
         self._probe_at = 0.0
@@ -103,25 +99,21 @@ class Session(asyncio.Protocol):
     @property
     def is_writable(self) -> bool:
         """Whether the socket takes octets now, rather than asyncio's buffer."""
-        transport = self._transport
-        is_up = transport is not None and not transport.is_closing()
-        return is_up and not self._leaving and not self._paused
+        return self._outbox is not None and not self._leaving and self._outbox.is_writable
 
     def submit(self, parts: Sequence[Part]) -> None:
         """Write parts in one piece; what came of each goes to the listener."""
+        assert self._outbox is not None
         deadline = self._loop.time() + self._options.response_timeout
-        pending, output = self._pending, self._output
+        pending = self._pending
         is_first = not pending
-        sequences = []
+        pdus = []
         for part in parts:
-            sequence = self._next_sequence()
+            sequence, body = self._next_sequence(), part.body
             part.deadline = deadline
             pending[sequence] = part
-            sequences.append(sequence)
-            output += (packed.submit_header(part.body, sequence), part.body)
-        self._flush()
-        if self._paused:
-            self._note_unflushed(sequences)
+            pdus.append((sequence, packed.submit_header(body, sequence), body))
+        self._outbox.write_parts(pdus)
         if is_first:
             self._arm()
 
@@ -157,13 +149,8 @@ class Session(asyncio.Protocol):
     def abort(self, reason: str) -> None:
         """Drop the connection at once; unanswered parts are told so."""
         self.reason = self.reason or reason
-        transport = self._transport
-        if transport is None:
-            return
-        if not transport.is_closing():
-            taken = self._handed - transport.get_write_buffer_size()
-            self._unsent = frozenset(one for end, one in self._unflushed if end > taken)
-        transport.abort()
+        if self._outbox is not None:
+            self._outbox.abort()
 
     async def close(self) -> None:
         """Unbind, wait for the answer a little, and close (section 4.2)."""
@@ -193,21 +180,17 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands; nothing is bound yet."""
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._secure = isinstance(transport.get_extra_info("ssl_object"), ssl.SSLObject)
-        if not self._secure:
-            # High water 0: the socket's "would block" is seen at once, so that a part whose last
-            # octet was not taken can be told from one that may have arrived.
-            transport.set_write_buffer_limits(high=0)
+        self._transport, self._outbox = transport, Outbox(transport)
 
     def pause_writing(self) -> None:
         """The socket took less than it was given."""
-        self._paused = True
+        assert self._outbox is not None
+        self._outbox.is_paused = True
 
     def resume_writing(self) -> None:
         """The socket took the rest."""
-        self._paused = False
-        self._unflushed.clear()
+        assert self._outbox is not None
+        self._outbox.resume()
         self._listener.changed()
 
     def data_received(self, data: bytes) -> None:
@@ -228,7 +211,7 @@ class Session(asyncio.Protocol):
         if not self._closed.done():
             self._closed.set_result(None)
         pending, self._pending = self._pending, {}
-        unsent = self._provably_unsent()
+        unsent = self._outbox.provably_unsent() if self._outbox is not None else frozenset()
         for sequence, part in pending.items():
             self._listener.lost(part, self.reason, unsent=sequence in unsent)
         for future in self._control.values():
@@ -299,50 +282,14 @@ class Session(asyncio.Protocol):
             if self._sequence not in self._pending and self._sequence not in self._control:
                 return self._sequence
 
-    # -------------------------------------------------------------- octets out
-
     def _write(self, octets: bytes) -> None:
-        """Write at the end of this turn of the loop, together with what else comes until then."""
-        if not self._output:
-            self._loop.call_soon(self._flush)
-        self._output.append(octets)
-
-    def _flush(self) -> None:
-        output, self._output = self._output, []
-        if output and self._transport is not None and not self._transport.is_closing():
-            octets = b"".join(output)
-            self._handed += len(octets)
-            self._transport.write(octets)
-
-    def _note_unflushed(self, sequences: Sequence[int]) -> None:
-        """Remember the parts of the piece just written that the socket did not take whole."""
-        assert self._transport is not None
-        taken, end = self._handed - self._transport.get_write_buffer_size(), self._handed
-        torn = []
-        for sequence in reversed(sequences):
-            if end <= taken:
-                break
-            torn.append((end, sequence))
-            end -= HEADER_OCTETS + len(self._pending[sequence].body)
-        self._unflushed += reversed(torn)
-
-    def _provably_unsent(self) -> frozenset[int]:
-        """Sequence numbers of the parts whose last octet was not written.
-
-        When the link broke under a write, nobody can say how much of the buffer went out before:
-        only its last part certainly did not. TLS has buffers that nobody can look into.
-        """
-        if self._secure:
-            return frozenset()
-        if self._unsent is not None:
-            return self._unsent
-        return frozenset(sequence for _, sequence in self._unflushed[-1:])
+        if self._outbox is not None:
+            self._outbox.write(octets)
 
     def _end(self, reason: str) -> None:
         self.reason = self.reason or reason
-        self._flush()
-        if self._transport is not None:
-            self._transport.close()
+        if self._outbox is not None:
+            self._outbox.close()
         self._listener.changed()
 
     # -------------------------------------------------------------- time

@@ -253,6 +253,17 @@ async def test_the_server_goes_away_for_good(bench: Any) -> None:
     check_against_the_far_side(bench)
 
 
+async def test_an_smsc_that_ends_each_link_is_left(bench: Any) -> None:
+    """Each bind costs what was on the wire; without a single answer that does not go on."""
+    bench.smsc.behaviour = lambda _: Behaviour(drop="before")
+    with pytest.raises(ConnectFailed, match=r"bound and lost \d+ times without an answer"):
+        await bench.deliver(many(100_000), window=1, reconnect_timeout=0.3, reconnect_max=0.05)
+
+    assert bench.smsc.submits == []
+    assert 1 < bench.journal.kinds[OutcomeKind.UNCERTAIN] <= bench.smsc.binds
+    assert bench.journal.kinds[OutcomeKind.ACCEPTED] == 0
+
+
 async def test_a_long_message_across_a_lost_link_is_uncertain(bench: Any) -> None:
     """Its first parts may have arrived: it is not sent afresh, and not called accepted."""
     calls = iter([Behaviour(), Behaviour(drop="before"), *[Behaviour()] * 9])
