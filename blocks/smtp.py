@@ -50,6 +50,7 @@ class SmtpServer(Block):
         password: Password for the login.
         credentials: An Email Server Credentials block; with an empty host it names the server.
         connections: Connections side by side.
+        rate: Messages a second over all senders.
         pipelining: Whether commands go out together where the server allows it.
         connect_timeout: Seconds for connecting and logging in.
         command_timeout: Seconds for the reply to a command.
@@ -125,6 +126,15 @@ class SmtpServer(Block):
         title="Connections",
         description="Connections that one sender keeps open side by side, 1 to 200. More are"
         " faster until the server refuses them.",
+    )
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=100_000,
+        allow_inf_nan=False,
+        title="Rate",
+        description="Messages a second that this server takes, over all campaigns and nodes"
+        " together. When empty as fast as it answers.",
     )
     pipelining: bool = Field(
         default=True,

@@ -9,7 +9,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from tasks.keep_house import mirror_runs, recover_leases
+from tasks.keep_house import mirror_runs, recover_leases, sweep_budgets
 
 
 @flow(name="housekeeping", persist_result=False)
@@ -20,6 +20,7 @@ async def housekeeping() -> State[Any]:
     """
     recovered = await recover_leases()
     changed = await mirror_runs()
+    await sweep_budgets()
     rows = [f"| {name} | {state} |" for name, state in sorted(changed.items())]
     summary = (
         f"{recovered.pending} messages can be sent again, {recovered.uncertain} are uncertain,"

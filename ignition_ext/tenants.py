@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -14,14 +15,17 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
-from ignition_ext.database import Database
+from ignition_ext.database import Database, database_now
 from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
 from ignition_ext.models import Tenant, TenantSetting
-from ignition_ext.models.types import utc_now
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """As campaign files write it: it becomes a folder, a tag and part of a deployment's name."""
 TITLE_LENGTH = 200
+PER_SECOND, PER_DOMAIN = "throttle.per_second", "throttle.per_domain"
+"""Settings that are rates: of all messages of the tenant, and of those to one recipient domain."""
+HIGHEST_RATE = 100_000
+"""Messages a second: beyond any server, so a slip of the pen."""
 SETTING_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
 
 
@@ -108,15 +112,29 @@ async def tenant_settings(session: AsyncSession, tenant_id: int) -> Mapping[str,
     return {row.key: row.value for row in await session.exec(query)}
 
 
+async def tenant_rates(session: AsyncSession, tenant_id: int) -> Mapping[str, tuple[float, int]]:
+    """The rates that the tenant has set, by key, each with a number that grows when it changes."""
+    query = select(TenantSetting).where(
+        TenantSetting.tenant_id == tenant_id,
+        col(TenantSetting.key).in_([PER_SECOND, PER_DOMAIN]),
+    )
+    return {
+        row.key: (float(row.value), int(row.updated_at.timestamp() * 1_000_000))
+        for row in await session.exec(query)
+    }
+
+
 async def set_tenant_setting(
     database: Database, *, tenant: str, key: str, value: Any, actor: str
 ) -> bool:
     """Set one value of a tenant; None takes it away. Returns whether anything changed.
 
     Raises:
-        ConfigurationError: the key is not one.
+        ConfigurationError: the key is not one, or the value of a known one cannot be it.
         NotFoundError: there is no such tenant.
     """
+    if key in (PER_SECOND, PER_DOMAIN) and value is not None:
+        value = checked_rate(key, value)
     if not SETTING_KEY.fullmatch(key):
         raise ConfigurationError(
             f"{key!r} cannot be the name of a setting.",
@@ -130,11 +148,14 @@ async def set_tenant_setting(
         if before == value and type(before) is type(value):
             return False
         if row is None:
-            session.add(TenantSetting(tenant_id=found.id, key=key, value=value))
+            now = await database_now(session)
+            session.add(TenantSetting(tenant_id=found.id, key=key, value=value, updated_at=now))
         elif value is None:
             await session.delete(row)
         else:
-            row.value, row.updated_at = value, utc_now()
+            # Each change has a later time, which tells senders the newer of two rates.
+            later = row.updated_at + timedelta(microseconds=1)
+            row.value, row.updated_at = value, max(await database_now(session), later)
         await audit.record(
             session,
             tenant_id=found.id,
@@ -159,6 +180,21 @@ def checked_name(name: str) -> str:
             mend="Use up to 63 small letters, digits and hyphens, a letter or digit first.",
         )
     return name
+
+
+def checked_rate(key: str, value: Any) -> float:
+    """Messages a second.
+
+    Raises:
+        ConfigurationError: the value is no rate.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= HIGHEST_RATE:
+        raise ConfigurationError(
+            f"{value!r} cannot be {key}.",
+            mend=f"Give messages a second, above 0 and at most {HIGHEST_RATE}; null for no limit.",
+        )
+    return float(value)
 
 
 def checked_timezone(timezone: str) -> str:

@@ -14,8 +14,9 @@ from prefect.exceptions import Pause
 from prefect.states import AwaitingRetry
 
 from ignition_ext.delivery.batch import BatchResult
-from ignition_ext.delivery.patience import time_left
+from ignition_ext.delivery.patience import rest_left, time_left
 from ignition_ext.delivery.progress import summary
+from ignition_ext.errors import MustWait
 from ignition_ext.ledger.runs import OpenedRun, find_run, mirror
 from ignition_ext.settings import Settings
 from ignition_ext.values import RunState
@@ -37,22 +38,28 @@ async def await_due(run: OpenedRun, batch: BatchResult) -> None:
             time. It is no failure; the engine ends the process with it.
     """
     await stay_paused(run)
-    left = PAUSED_LOOK if batch.run_state is RunState.PAUSED else await _time_left(batch)
+    left = PAUSED_LOOK if batch.run_state is RunState.PAUSED else await _time_left(run, batch)
     if not left:
         return
     at = datetime.now(UTC) + left
-    what = "paused" if batch.run_state is RunState.PAUSED else summary(batch.counts)
+    what = "paused" if batch.run_state is RunState.PAUSED else _reason(batch)
     get_run_logger().info("waiting until %s: %s", f"{at:%H:%M:%S} UTC", what)
     if left > LONGEST_WAIT and current_flow_run().deployment_id is not None:
         await _come_back(run, at, what)
     await _watch(run, batch.run_state, at)
 
 
-async def _time_left(batch: BatchResult) -> timedelta:
-    if batch.claimed:
+def _reason(batch: BatchResult) -> str:
+    waits_for = f"{batch.error.message} " if isinstance(batch.error, MustWait) else ""
+    return f"{waits_for}{summary(batch.counts)}"
+
+
+async def _time_left(run: OpenedRun, batch: BatchResult) -> timedelta:
+    if batch.claimed and not batch.rest:
         return timedelta(0)
     async with open_database() as database:
-        return await time_left(database, batch)
+        rest = await rest_left(database, run.ref, batch)
+        return rest or await time_left(database, batch)
 
 
 async def _watch(run: OpenedRun, state: RunState, until: datetime) -> None:

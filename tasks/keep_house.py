@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
+from ignition_ext.budgets.lines import Lines
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import Recovered
 from ignition_ext.orchestration.mirror import mirror_state, unsettled_runs
@@ -34,6 +35,15 @@ async def recover_leases() -> Recovered:
         recovered.uncertain,
     )
     return recovered
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def sweep_budgets() -> int:
+    """Delete the lines of rates that nobody has used for a while; returns how many."""
+    async with open_database() as database:
+        swept = await Lines(database).sweep()
+    get_run_logger().info("%d lines of rates were swept", swept)
+    return swept
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

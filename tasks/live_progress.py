@@ -17,6 +17,7 @@ class LiveProgress:
     """What the page of a run shows while it works; another thread keeps ``tally``."""
 
     reference: str
+    waits_for: str = ""
     artifact: UUID | None = None
     tally: Tally = field(default_factory=Tally)
     throttle: Throttle = field(default_factory=Throttle)
@@ -28,6 +29,8 @@ class LiveProgress:
         if not always and not self.throttle.due(percent, time.monotonic()):
             return
         text = f"{self.reference}: {summary(counts)}"
+        if self.waits_for:
+            text = f"{text}; {self.waits_for}"
         if self.artifact is None:
             self.artifact = await acreate_progress_artifact(
                 progress=percent, key=artifact_key("progress", self.reference), description=text

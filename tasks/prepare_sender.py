@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, assert_never
 
+from ignition_ext.budgets.circuits import Door
 from ignition_ext.channels.smpp import SmppTransport
 from ignition_ext.channels.smtp import SmtpTransport
 from ignition_ext.delivery.batch import Sender
 from ignition_ext.delivery.plan import CampaignPlan, email_workshop, retry_of, sms_workshop
 from ignition_ext.delivery.receipts import RECEIPT_LINGER_SECONDS, receipts_into
-from ignition_ext.ledger.contract import Ledger
 from ignition_ext.settings import Settings
 from ignition_ext.values import Channel, RunRef
+from tasks.guard_sender import Surroundings, bind_slots, guard_sender
 from tasks.load_channel import load_smpp_gateway, load_smtp_server
 
-AnySender = Callable[[Ledger], Sender[Any]]
+AnySender = Callable[[Surroundings], Awaitable[Sender[Any]]]
 
 
 async def prepare_sender(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender:
@@ -36,37 +37,54 @@ async def prepare_sender(plan: CampaignPlan, run: RunRef, settings: Settings) ->
 
 async def _email(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender:
     server = await load_smtp_server(plan.stored.definition.block)
-    rate = plan.stored.definition.throttle.per_second
+    options = server.options()
 
     def connect(last: bool) -> SmtpTransport:
-        return server.transport(per_second=rate, drain_seconds=settings.drain_seconds)
+        return server.transport(drain_seconds=settings.drain_seconds)
 
-    def make(ledger: Ledger) -> Sender[Any]:
+    async def make(around: Surroundings) -> Sender[Any]:
         workshop = email_workshop(plan, run=run_facts(run), envelope_from=server.envelope_from)
-        return Sender(workshop=workshop, connect=connect, retry=retry_of(plan))
+        sender: Sender[Any] = Sender(workshop=workshop, connect=connect, retry=retry_of(plan))
+        door = Door(
+            server=options.server,
+            user=options.username or "",
+            secret=options.password,
+            tenant_id=plan.stored.campaign.tenant_id,
+        )
+        return await guard_sender(sender, plan, around, door=door, server_rate=server.rate)
 
     return make
 
 
 async def _sms(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender:
     gateway = await load_smpp_gateway(plan.stored.definition.block)
-    rate = plan.stored.definition.throttle.per_second
+    options = gateway.options()
 
-    def make(ledger: Ledger) -> Sender[Any]:
+    async def make(around: Surroundings) -> Sender[Any]:
+        slots = bind_slots(plan, around, settings, account=gateway.bind_name, binds=gateway.binds)
+
         def connect(last: bool) -> SmppTransport:
             return gateway.transport(
-                per_second=rate,
                 drain_seconds=settings.drain_seconds,
-                on_receipts=receipts_into(ledger),
+                on_receipts=receipts_into(around.ledger),
                 receipt_linger=RECEIPT_LINGER_SECONDS if last else 0,
+                slot=slots,
             )
 
-        return Sender(
+        sender: Sender[Any] = Sender(
             workshop=sms_workshop(plan, run=run_facts(run)),
             connect=connect,
             retry=retry_of(plan),
             bind=gateway.bind_name,
         )
+        door = Door(
+            server=options.server,
+            user=options.system_id,
+            secret=options.password,
+            tenant_id=plan.stored.campaign.tenant_id,
+        )
+        # The block's rate is one bind's and is kept there.
+        return await guard_sender(sender, plan, around, door=door, server_rate=None)
 
     return make
 

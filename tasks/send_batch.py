@@ -13,16 +13,19 @@ from ignition_ext.delivery.patience import patiently
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.progress import summary
 from ignition_ext.delivery.thread import run_apart
+from ignition_ext.errors import MustWait
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import OpenedRun
 from ignition_ext.orchestration.events import CampaignEvent, tell
 from ignition_ext.settings import Settings
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
+from tasks.guard_sender import Surroundings
 from tasks.live_progress import LiveProgress
 from tasks.mirror_state import account_if_cancelled
 from tasks.prefect_control import PrefectControl, note_pause
 from tasks.prepare_sender import prepare_sender
+from tasks.sender_news import SenderNews
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -41,28 +44,36 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
     )
     # Blocks are read in Prefect's loop; the sending has one of its own.
     prepared = await prepare_sender(plan, run.ref, settings)
+    news, control = SenderNews(progress, current_flow_run().id), PrefectControl(progress)
 
     async def send(stop: asyncio.Event) -> BatchResult:
         async with open_database() as database:
             ledger = open_ledger(database)
+            around = Surroundings(database=database, ledger=ledger, stop=stop, news=news)
+            sender = await prepared(around)
             return await deliver_batch(
-                ledger, run.ref, prepared(ledger), limits, stop=stop, tally=progress.tally
+                ledger, run.ref, sender, limits, stop=stop, tally=progress.tally
             )
 
     async def work(stop: asyncio.Event) -> BatchResult:
         return await patiently(lambda: send(stop), stop)
 
-    control = PrefectControl(progress)
+    async def tick(*, last: bool = False) -> bool:
+        news.show()
+        return await control.tick(last=last)
+
     try:
-        result = await run_apart(work, on_tick=control.tick)
+        result = await run_apart(work, on_tick=tick)
     except (asyncio.CancelledError, SystemExit):
         # SystemExit is what Prefect raises on SIGTERM. The batch is drained by now.
         await account_if_cancelled(current_flow_run().id)
         raise
-    await control.tick(last=True)
+    await tick(last=True)
     if control.paused is not None:
         await note_pause(run, control.paused)
     _tell(plan, run, result)
+    if isinstance(result.error, MustWait):
+        return result  # its `rest` says how long
     if result.error is not None and not (result.error.temporary and result.got_on):
         raise result.error
     return result
@@ -70,7 +81,9 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
 
 def _tell(plan: CampaignPlan, run: OpenedRun, result: BatchResult) -> None:
     logger = get_run_logger()
-    if result.error is not None:
+    if isinstance(result.error, MustWait):
+        logger.warning("the run waits: %s", result.error)
+    elif result.error is not None:
         logger.warning("the server refused us within the batch: %s", result.error)
     if not result.claimed:
         logger.info("nothing can be sent now: %s", summary(result.counts))

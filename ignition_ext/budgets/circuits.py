@@ -7,7 +7,7 @@ import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
 from ignition_ext.budgets.circuit import CircuitState, Passed, Refused, enter, failed
-from ignition_ext.database import Database
+from ignition_ext.database import Database, database_now
 from ignition_ext.errors import NotFoundError
 from ignition_ext.models import Circuit, CircuitTrouble
 from ignition_ext.schema import database_errors
@@ -97,7 +97,7 @@ class Circuits:
             if not rows:
                 return None
             async with self._database.write() as session:
-                now = await _now(session)
+                now = await database_now(session)
                 for row in await _rows(session, door, lock=True):
                     state = _state(row)
                     if row.login and not _is_login(row.login, door):
@@ -119,7 +119,7 @@ class Circuits:
         with database_errors(self._database):
             async with self._database.write() as session:
                 await _lock(session, key)
-                now = await _now(session)
+                now = await database_now(session)
                 row = await session.get(Circuit, key, with_for_update=True)
                 before = None if row is None or _is_stale(row, now) else _state(row)
                 after = failed(before, trouble, reason[:REASON_LENGTH], self._me, now, login=login)
@@ -202,15 +202,6 @@ async def _lock(session: AsyncSession, key: str) -> None:
         await (await session.connection()).execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 9))"), {"key": key}
         )
-
-
-async def _now(session: AsyncSession) -> datetime:
-    postgres = session.get_bind().dialect.name == "postgresql"
-    words = "clock_timestamp()" if postgres else "strftime('%Y-%m-%dT%H:%M:%f', 'now')"
-    found = (await (await session.connection()).execute(text(f"SELECT {words}"))).scalar_one()
-    if isinstance(found, datetime):
-        return found.astimezone(UTC)
-    return datetime.fromisoformat(str(found)).replace(tzinfo=UTC)
 
 
 def _state(row: Circuit) -> CircuitState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, timedelta
 
 from sqlalchemy import Executable, text
@@ -60,6 +61,17 @@ class Lines:
                 moved.append(_row(key, after))
             await connection.execute(self._statements["write"], {"lines": json.dumps(moved)})
         return granted
+
+    async def announce(self, limit: Limit, *, prefix: bool = False) -> None:
+        """Let a changed rate count at once, in lines that are there; ``prefix``: in all below."""
+        query = "SELECT key FROM rate_budget WHERE key = :key"
+        if prefix:
+            query = "SELECT key FROM rate_budget WHERE substr(key, 1, length(:key)) = :key"
+        with database_errors(self._database):
+            async with self._database.engine.connect() as connection:
+                rows = await connection.execute(text(query), {"key": limit.key})
+                keys = list(rows.scalars())
+        await self.take([Want(limit=replace(limit, key=key), count=0) for key in keys])
 
     async def sweep(self, idle: timedelta = IDLE) -> int:
         """Delete lines that nobody used for a while; returns how many."""

@@ -14,6 +14,9 @@ transaction takes, short enough that the rest need not be given back often."""
 FIRST = 32
 """Places asked for at first by a sender of which nothing is known; each full use doubles it."""
 MOST = 1_000_000
+QUIET = 30.0
+"""Seconds after which a line whose places were too far ahead is asked again: its rate may have
+been raised meanwhile."""
 
 
 @dataclass(slots=True)
@@ -51,14 +54,14 @@ class Purse:
         self.patience, self._exact = patience, exact
         self._intervals: deque[_Interval] = deque()
         self._chunk = FIRST
-        self._far_until = -math.inf
+        self._far_until = self._quiet_until = -math.inf
         self.needed = 0
 
     def take(self, now: float) -> float:
         """Use a place; returns 0, or the seconds until there is one, infinite when unknown."""
         self._forget_lapsed(now)
         if not self._intervals:
-            return self.far(now) or math.inf
+            return min(self.far(now), self._quiet_until - now) if self.far(now) else math.inf
         first = self._intervals[0]
         if first.due > now:
             return first.due - now
@@ -75,7 +78,7 @@ class Purse:
 
     def far(self, now: float) -> float:
         """Seconds until the line has a place, when the last answer was that it is too far ahead."""
-        return max(0.0, self._far_until - now)
+        return max(0.0, self._far_until - now) if now < self._quiet_until else 0.0
 
     def want(self, now: float) -> int:
         """How many places the line should be asked for now."""
@@ -98,6 +101,7 @@ class Purse:
             self._intervals.append(_Interval(now + grant.wait, step, grant.tokens))
         else:
             self._far_until = now + grant.wait
+            self._quiet_until = now + min(QUIET, max(grant.wait - self.patience, 0))
 
     def empty(self, now: float) -> int:
         """Take out the places whose time is still to come, to give them back; returns how many."""

@@ -32,7 +32,6 @@ NOT_YET = {
     "schedules.at": "write `cron:`",
     "schedules.calendar": "write `rrule:` with the dates",
     "delivery.quiet_hours": "schedule the campaign outside of them",
-    "throttle.per_domain": "write `per_second:`, which bounds all domains together",
 }
 """Keys of the design that this release refuses, and what to write meanwhile."""
 
@@ -85,6 +84,7 @@ class DeliverySpec(_Part):
     senders: StrictInt = Field(default=1, ge=1, le=64)
     batch: StrictInt = Field(default=10_000, ge=1, le=100_000)
     deadline: Duration | None = None
+    patience: Duration | None = None
 
     @field_validator("senders")
     @classmethod
@@ -98,8 +98,9 @@ class ThrottleSpec(_Part):
     """Upper bounds on the rate; None: as fast as the server takes it."""
 
     per_second: Rate | None = None
+    per_domain: Rate | None = None
 
-    @field_validator("per_second", mode="before")
+    @field_validator("per_second", "per_domain", mode="before")
     @classmethod
     def _a_number(cls, value: object) -> object:
         if isinstance(value, bool):
@@ -195,6 +196,13 @@ class CampaignDefinition(_Part):
             raise ValueError("an SMS has no attachments")
         if len(set(value)) != len(value):
             raise ValueError("a file stands twice")
+        return value
+
+    @field_validator("throttle")
+    @classmethod
+    def _throttle_fits(cls, value: ThrottleSpec, info: ValidationInfo) -> ThrottleSpec:
+        if value.per_domain is not None and info.data.get("channel") is CampaignChannel.SMS:
+            raise ValueError("per_domain is for email: a number has no domain")
         return value
 
     @field_validator("schedules")

@@ -22,8 +22,10 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import Requirement
 
 from ignition_ext.audit.keys import key_path, trusted_keys
+from ignition_ext.budgets.circuits import list_circuits
 from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
+from ignition_ext.models import Circuit
 from ignition_ext.schema import head_revision, require_current
 from ignition_ext.settings import Settings
 
@@ -82,6 +84,8 @@ async def check_everything() -> AsyncIterator[Check]:
     settings = Settings()
     yield check_audit_key(settings)
     yield await check_database(settings)
+    for check in await check_servers(settings):
+        yield check
     from ignition_ext.cli.prefect_checks import check_prefect
 
     async for check in check_prefect():
@@ -203,3 +207,33 @@ async def check_database(settings: Settings) -> Check:
     finally:
         await database.close()
     return passed("database", f"{database.url!r} at revision {head_revision()}")
+
+
+async def check_servers(settings: Settings) -> list[Check]:
+    """The servers that runs had trouble with; nothing is asked of them here."""
+    try:
+        database = Database(settings.database_url)
+    except IgnitionError:
+        return []  # told by the check of the database
+    try:
+        await require_current(database)
+        async with database.read() as session:
+            rows = await list_circuits(session)
+    except IgnitionError:
+        return []
+    finally:
+        await database.close()
+    return [_check_server(row) for row in rows] or [passed("servers", "none is in trouble")]
+
+
+def _check_server(row: Circuit) -> Check:
+    name = f"server {row.server}"
+    if row.open_until is None:
+        detail = f"{row.failures} failures in a row, the last: {row.reason}"
+        return hint(name, detail, "It is left alone when that goes on.")
+    return failed(
+        name,
+        f"left alone until {row.open_until:%Y-%m-%d %H:%M:%S} UTC after {row.failures} failures"
+        f" in a row, the last: {row.reason}",
+        f"Mend it, then run: ignition server reset {row.server}",
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ignition_ext import tenants
+from ignition_ext.campaigns.rates import announce_tenant
 from ignition_ext.cli.context import actor, open_database
 from ignition_ext.cli.output import note, print_json, print_table
 from ignition_ext.errors import NotFoundError
@@ -109,7 +110,8 @@ async def set_(name: str, key: str, value: str, /, *, json: Json = False) -> Non
 
     Args:
         name: The tenant.
-        key: Small letters, digits, dots, hyphens and underscores.
+        key: Small letters, digits, dots, hyphens and underscores; throttle.per_second and
+            throttle.per_domain are rates of all the tenant's messages.
         value: JSON, or a text as it stands; null takes the setting away.
         json: Print one JSON document.
     """
@@ -118,6 +120,10 @@ async def set_(name: str, key: str, value: str, /, *, json: Json = False) -> Non
         changed = await tenants.set_tenant_setting(
             database, tenant=name, key=key, value=parsed, actor=actor()
         )
+        if changed and key in (tenants.PER_SECOND, tenants.PER_DOMAIN):
+            async with database.read() as session:
+                tenant = await tenants.get_tenant(session, name)
+            await announce_tenant(database, tenant)
     if json:
         print_json({"tenant": name, "key": key, "value": parsed, "changed": changed})
     else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar, assert_never
@@ -16,13 +17,15 @@ from typing import Generic, TypeVar, assert_never
 from ignition_ext.channels.transport import Transport
 from ignition_ext.delivery.claims import PORTION, Claims
 from ignition_ext.delivery.envelopes import EnvelopeFeed, Workshop
+from ignition_ext.delivery.gate import Gated, GateMaker, Ungated
 from ignition_ext.delivery.lease import kept_leases
 from ignition_ext.delivery.tally import Tally
-from ignition_ext.errors import ChannelError
+from ignition_ext.errors import ChannelError, MustWait
 from ignition_ext.ledger.contract import Ledger, RetryPolicy
 from ignition_ext.values import OPEN_STATES, MessageState, RunRef, RunState
 
 EnvelopeT = TypeVar("EnvelopeT")
+Admit = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +54,16 @@ class Sender(Generic[EnvelopeT]):
         connect: a transport for this batch; told whether it is the last one that can be seen
             from here, so that an SMS transport lingers for receipts.
         bind: names the way for the receipts to come (``host:port/system_id``), empty for email.
+        admit: asks whether the server may be used, before anything is claimed.
+        gate: puts the rates between the claimed messages and the transport.
     """
 
     workshop: Workshop[EnvelopeT]
     connect: Callable[[bool], Transport[EnvelopeT]]
     retry: RetryPolicy
     bind: str = ""
+    admit: Admit | None = None
+    gate: GateMaker | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,8 @@ class BatchResult:
             once or nobody knows. :func:`ignition_ext.delivery.patience.time_left` says how long.
         run_state: what the operator asks of the run.
         error: the server refused us as a whole.
+        rest: how long nothing may be sent, whatever is due: the server is left alone, or a rate
+            is used up for long.
     """
 
     claimed: int
@@ -82,6 +91,7 @@ class BatchResult:
     run_state: RunState
     error: ChannelError | None = None
     seconds: float = 0.0
+    rest: timedelta = timedelta(0)
 
     @property
     def got_on(self) -> bool:
@@ -134,12 +144,17 @@ async def deliver_batch(
         tell=tally.tell,
     )
     error: ChannelError | None = None
+    rest = timedelta(0)
     released = 0
     try:
-        await claims.prepare()
+        error = await _kept_away(sender)
+        if error is not None:
+            await claims.look()
+        else:
+            await claims.prepare()
         if claims.claimed:
             await tally.begin(ledger, run, claims)
-            error = await _send(sender, limits, claims, stop, last=_is_last(tally, limits))
+            error, rest = await _send(sender, limits, claims, stop, last=_is_last(tally, limits))
     finally:
         # Also when this very task is being cancelled: a batch that is given back can be sent by
         # the next one at once, one that is not has to wait for its lease to lapse.
@@ -155,7 +170,17 @@ async def deliver_batch(
         run_state=claims.run_state,
         error=error,
         seconds=time.monotonic() - began,
+        rest=(error.retry_after or rest) if isinstance(error, MustWait) else rest,
     )
+
+
+async def _kept_away(sender: Sender[EnvelopeT]) -> ChannelError | None:
+    try:
+        if sender.admit is not None:
+            await sender.admit()
+    except ChannelError as error:
+        return error
+    return None
 
 
 async def _send(
@@ -165,16 +190,25 @@ async def _send(
     stop: asyncio.Event,
     *,
     last: bool,
-) -> ChannelError | None:
-    async with kept_leases(
-        claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop
+) -> tuple[ChannelError | None, timedelta]:
+    async with (
+        kept_leases(claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop),
+        _gate(sender, claims, stop) as gate,
     ):
-        feed = EnvelopeFeed(claims.take, sender.workshop, claims, stop.is_set)
+        feed = EnvelopeFeed(gate.take, sender.workshop, claims, stop.is_set)
         try:
             await sender.connect(last).deliver(feed, claims, stop)
         except ChannelError as error:
-            return error
-        return None
+            return error, timedelta(0)
+        return None, timedelta(seconds=gate.resume_in or 0)
+
+
+def _gate(
+    sender: Sender[EnvelopeT], claims: Claims, stop: asyncio.Event
+) -> AbstractAsyncContextManager[Gated]:
+    if sender.gate is None:
+        return nullcontext(Ungated(claims.take))
+    return sender.gate(claims.take, claims, stop)
 
 
 def _is_last(tally: Tally, limits: BatchLimits) -> bool:

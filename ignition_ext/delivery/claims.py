@@ -85,6 +85,13 @@ class Claims(Journal):
         """Claim the first portion."""
         await self._claim()
 
+    async def look(self) -> None:
+        """Claim nothing; learn what the operator asks, and expire what is past its deadline."""
+        self._left = 0
+        lease = await self._ledger.claim(self._run, limit=0, lease=self._duration)
+        self.next_at, self.lapses_at = lease.next_at, lease.lapses_at
+        self.run_state = lease.run_state
+
     async def take(self) -> ClaimedMessage | None:
         """The next message; None when nothing is due or the batch is full."""
         while not self._ready:

@@ -12,10 +12,11 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from heapq import heappop, heappush
+from typing import Protocol
 
 from ignition_ext.budgets.budget import Budget
 from ignition_ext.budgets.purse import Purse
@@ -42,6 +43,35 @@ LONGEST_HOLD_SECONDS = 900.0
 
 Take = Callable[[], Awaitable[ClaimedMessage | None]]
 DomainLimit = Callable[[str], Limit]
+
+
+class Gated(Protocol):
+    """What lets messages through.
+
+    Attributes:
+        resume_in: seconds until the common rates have a place, when it closed for that.
+    """
+
+    resume_in: float | None
+
+    async def take(self) -> ClaimedMessage | None:
+        """The next message that may go now."""
+        ...
+
+
+GateMaker = Callable[[Take, Journal, asyncio.Event], AbstractAsyncContextManager[Gated]]
+
+
+class Ungated:
+    """No rate at all."""
+
+    def __init__(self, take: Take) -> None:
+        self._take = take
+        self.resume_in: float | None = None
+
+    async def take(self) -> ClaimedMessage | None:
+        """The next message."""
+        return await self._take()
 
 
 @dataclass(slots=True)
@@ -291,17 +321,31 @@ async def open_gate(
     budget: Budget,
     *,
     common: Sequence[Limit],
-    domain: DomainLimit | None,
+    domains: Sequence[DomainLimit],
     take: Take,
     journal: Journal,
     stop: asyncio.Event,
 ) -> AsyncIterator[Gate]:
-    """A gate for one batch; unused places are given back at the end."""
-    async with budget:
-        gate = Gate(budget, common=common, domain=domain, take=take, journal=journal, stop=stop)
-        watcher = asyncio.create_task(gate.watch(), name="gate")
-        try:
-            yield gate
-        finally:
-            watcher.cancel()
-            await asyncio.wait([watcher])
+    """A gate for one batch, with another one behind it for each further rate of domains.
+
+    Unused places are given back at the end.
+    """
+    async with budget, AsyncExitStack() as watchers:
+        for limit in domains[:-1]:
+            inner = Gate(budget, common=(), domain=limit, take=take, journal=journal, stop=stop)
+            await watchers.enter_async_context(_watched(inner))
+            take = inner.take
+        last = domains[-1] if domains else None
+        gate = Gate(budget, common=common, domain=last, take=take, journal=journal, stop=stop)
+        await watchers.enter_async_context(_watched(gate))
+        yield gate
+
+
+@asynccontextmanager
+async def _watched(gate: Gate) -> AsyncIterator[None]:
+    watcher = asyncio.create_task(gate.watch(), name="gate")
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        await asyncio.wait([watcher])

@@ -15,10 +15,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
-from ignition_ext.database import Database
+from ignition_ext.database import Database, database_now
 from ignition_ext.delivery.batch import BatchResult
 from ignition_ext.errors import DatabaseError
-from ignition_ext.ledger.run_rows import database_now
+from ignition_ext.ledger.run_rows import read_run
+from ignition_ext.values import RunRef
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -67,3 +68,13 @@ async def time_left(database: Database, batch: BatchResult) -> timedelta:
         return LOOK_AGAIN
     async with database.read() as session:
         return max(batch.next_at - await database_now(session), timedelta(0))
+
+
+async def rest_left(database: Database, run: RunRef, batch: BatchResult) -> timedelta:
+    """How long nothing may be sent, at most until the deadline: the run has to be there then."""
+    rest = timedelta(0) if batch.over else batch.rest
+    async with database.read() as session:
+        deadline = (await read_run(session, run.id)).deadline
+        if deadline is None:
+            return rest
+        return min(rest, max(deadline - await database_now(session), timedelta(0)))

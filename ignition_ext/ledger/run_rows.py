@@ -1,14 +1,14 @@
-"""Reads and locks rows of runs, and tells the database's time."""
+"""Reads and locks rows of runs."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, text
+from sqlalchemy import ColumnElement
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from ignition_ext.database import database_now as database_now
 from ignition_ext.errors import NotFoundError
 from ignition_ext.models import CampaignRun
 from ignition_ext.values import RunId, RunRef, TenantId
@@ -17,22 +17,6 @@ from ignition_ext.values import RunId, RunRef, TenantId
 def run_ref(row: CampaignRun) -> RunRef:
     """What the ledger needs to know of a run's row."""
     return RunRef(id=RunId(row.id), run_at=row.run_at, tenant_id=TenantId(row.tenant_id))
-
-
-async def database_now(session: AsyncSession) -> datetime:
-    """The database's clock: runs are timed by it and never by the node's."""
-    if session.get_bind().dialect.name == "postgresql":
-        now = (
-            await (await session.connection()).execute(text("SELECT clock_timestamp()"))
-        ).scalar_one()
-        assert isinstance(now, datetime)
-        return now.astimezone(UTC)
-    stored = (
-        await (await session.connection()).execute(
-            text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
-        )
-    ).scalar_one()
-    return datetime.fromisoformat(str(stored)).replace(tzinfo=UTC)
 
 
 async def locked_run(session: AsyncSession, condition: ColumnElement[bool]) -> CampaignRun | None:

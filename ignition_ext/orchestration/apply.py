@@ -22,6 +22,7 @@ from ignition_ext.campaigns import store
 from ignition_ext.campaigns.checks import Blame, check_against_tenant
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.file import load_campaign_file
+from ignition_ext.campaigns.rates import announce_campaign
 from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, IgnitionError
 from ignition_ext.models import Tenant
@@ -136,6 +137,8 @@ async def carry_out(
     except Exception:
         await _put_back(client, ensured, spec)
         raise
+    assert planned.tenant.id is not None
+    await announce_campaign(database, definition, applied.version, planned.tenant.id)
     return _result(planned, applied.version, applied.changed, ensured)
 
 

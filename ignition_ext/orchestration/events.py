@@ -26,6 +26,36 @@ class CampaignEvent(StrEnum):
     CANCELLED = "ignition.campaign.cancelled"
 
 
+class ServerEvent(StrEnum):
+    """The names of events about servers."""
+
+    OPENED = "ignition.server.circuit-opened"
+    CLOSED = "ignition.server.circuit-closed"
+
+
+def tell_server(
+    event: ServerEvent, *, server: str, flow_run_id: UUID | None = None, **facts: Any
+) -> None:
+    """Emit one event about a server; ``facts`` are its payload."""
+    related = []
+    if flow_run_id is not None:
+        related.append(
+            {
+                "prefect.resource.id": f"prefect.flow-run.{flow_run_id}",
+                "prefect.resource.role": "flow-run",
+            }
+        )
+    emit_event(
+        event=event.value,
+        resource={
+            "prefect.resource.id": f"ignition.server.{server}",
+            "prefect.resource.name": server,
+        },
+        related=related,
+        payload=facts,
+    )
+
+
 def resource_id(reference: str) -> str:
     """``ignition.campaign.acme.newsletter`` for ``acme/newsletter``."""
     return f"ignition.campaign.{reference.replace('/', '.')}"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.client.schemas.objects import State
-from sqlmodel import select
+from sqlmodel import SQLModel, select
 
 from blocks import SmppGateway, SmtpServer
 from flows.campaign import campaign
+from ignition_ext.budgets.slots import Claimant, Slots
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.campaigns.store import apply
@@ -23,11 +28,11 @@ from ignition_ext.devtools.postgres import free_port
 from ignition_ext.devtools.smsc import SmscSimulator
 from ignition_ext.devtools.stack import PrefectServer
 from ignition_ext.ledger import open_ledger
-from ignition_ext.models import CampaignRun, Message
+from ignition_ext.models import BindSlot, CampaignRun, Circuit, Message, RateBudget
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.mirror import reference_of
 from ignition_ext.templates.store import push
-from ignition_ext.tenants import create_tenant
+from ignition_ext.tenants import create_tenant, set_tenant_setting
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -216,3 +221,116 @@ async def test_a_limit_sends_to_so_many_and_no_more(stage: Stage) -> None:
 
         assert (state.name, state.message) == ("Completed", "1 sent")
         assert smtp.received == 1
+
+
+async def mail(stage: Stage, port: int, **fields: Any) -> None:
+    server = SmtpServer(host="127.0.0.1", port=port, security="none", **fields)
+    await server.asave(f"{stage.tenant}-mail", client=stage.client, overwrite=True)
+
+
+async def test_every_rate_is_kept_in_the_shared_database(stage: Stage) -> None:
+    """The server's, the tenant's, the campaign's and each domain's; all arrive."""
+    stage.write_people(*(f"p{n}@{d}.example,,P" for n in range(3) for d in ("x", "y")))
+    await set_tenant_setting(
+        stage.database, tenant=stage.tenant, key="throttle.per_second", value=500, actor="test"
+    )
+    async with CaptureSmtpServer() as server:
+        await mail(stage, server.port, rate=400)
+        await stage.apply(throttle={"per_second": 300, "per_domain": 200})
+        state = await stage.run()
+
+        assert (state.name, state.message) == ("Completed", "6 sent")
+        assert server.received == 6
+    async with stage.database.read() as session:
+        lines = {line.key: line.rate for line in await session.exec(select(RateBudget))}
+    assert lines == {
+        f"server:127.0.0.1:{server.port}": 400,
+        f"tenant:{stage.tenant}": 500,
+        f"campaign:{stage.tenant}/news": 300,
+        f"domain:{stage.tenant}/news:x.example": 200,
+        f"domain:{stage.tenant}/news:y.example": 200,
+    }
+
+
+async def test_a_patient_run_waits_for_a_server_that_is_down(stage: Stage) -> None:
+    """It says so, and goes on by itself when the server is there again."""
+    port = free_port()
+    await mail(stage, port, connect_timeout=2)
+    await stage.apply(delivery={"patience": "1h"})
+    run = asyncio.create_task(stage.run())
+    await until(lambda: has_row(stage, Circuit))
+    async with CaptureSmtpServer(port=port) as server:
+        state = await run
+
+        assert (state.name, state.message) == ("Completed", "2 sent")
+        assert server.received == 2
+    assert not await has_row(stage, Circuit)
+
+
+async def test_a_broken_server_is_left_alone_until_it_is_reset(
+    stage: Stage, ignition: Callable[..., Any]
+) -> None:
+    """After three runs nobody asks it; doctor and list say so; a reset lets the next one in."""
+    port = free_port()
+    await mail(stage, port, connect_timeout=2)
+    await stage.apply()
+    for _ in range(3):
+        assert (await stage.run()).is_failed()
+    async with CaptureSmtpServer(port=port) as server:
+        state = await stage.run()
+        assert state.is_failed()
+        assert "left alone" in (state.message or "")
+        assert f"ignition server reset 127.0.0.1:{port}" in (state.message or "")
+        assert server.connections == 0
+
+        listed = await asyncio.to_thread(ignition, "server", "list", "--json")
+        assert [(row["server"], row["state"]) for row in listed.document] == [
+            (f"127.0.0.1:{port}", "open")
+        ]
+        checks = (await asyncio.to_thread(ignition, "doctor", "--json")).document["checks"]
+        (check,) = [one for one in checks if one["name"] == f"server 127.0.0.1:{port}"]
+        assert check["verdict"] == "failed"
+        reset = await asyncio.to_thread(ignition, "server", "reset", f"127.0.0.1:{port}")
+        assert reset.code == 0
+        assert (await stage.run()).is_completed()
+
+
+async def test_a_run_waits_for_a_bind_that_others_hold(stage: Stage) -> None:
+    """It shows for whom it waits, and sends when the bind is free."""
+    async with SmscSimulator() as smsc:
+        gateway = SmppGateway(
+            host="127.0.0.1", port=smsc.port, system_id=smsc.system_id, password=smsc.password
+        )
+        await gateway.asave(f"{stage.tenant}-sms", client=stage.client)
+        await stage.apply(channel="sms", block=f"{stage.tenant}-sms", **{"from": "Acme"})
+        slots = Slots(stage.database)
+        other = Claimant(account=gateway.bind_name, allowed=1, owner="globex/news on node-2")
+        holder = await slots.take(other, timedelta(minutes=5))
+        assert isinstance(holder, UUID)
+        run = asyncio.create_task(stage.run())
+        key = f"progress-{stage.tenant}-news"
+        await until(lambda: shows(stage, key, "1 of 1 in use by globex/news on node-2"))
+        assert smsc.bind_attempts == 0
+        await slots.leave(gateway.bind_name, holder)
+        state = await run
+
+        assert (state.name, state.message) == ("Completed", "2 delivered")
+    assert not await has_row(stage, BindSlot)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():  # noqa: ASYNC110  it happens in a server or another thread
+            await asyncio.sleep(0.1)
+
+
+async def has_row(stage: Stage, table: type[SQLModel]) -> bool:
+    async with stage.database.read() as session:
+        return (await session.exec(select(table).limit(1))).first() is not None
+
+
+async def shows(stage: Stage, key: str, words: str) -> bool:
+    artifacts = await stage.client.read_latest_artifacts(
+        artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
+    )
+    return any(words in (artifact.description or "") for artifact in artifacts)
