@@ -33,6 +33,7 @@ app.command("ignition_ext.cli.audit:app", name="audit")
 app.command("ignition_ext.cli.init:init", name="init")
 app.command("ignition_ext.cli.doctor:doctor", name="doctor")
 app.command("ignition_ext.cli.demo:demo", name="demo")
+app.command("ignition_ext.cli.bench:app", name="bench")
 app.command("ignition_ext.cli.demo:up", name="up")
 app.register_install_completion_command()
 
