@@ -159,7 +159,7 @@ async def deliver_batch(
         # Also when this very task is being cancelled: a batch that is given back can be sent by
         # the next one at once, one that is not has to wait for its lease to lapse.
         released = await asyncio.shield(claims.release())
-    goes_on = claims.claimed and claims.run_state is RunState.OPEN and error is None
+    goes_on = claims.claimed and claims.run_state is RunState.OPEN and not (error or rest)
     counts = await tally.end(ledger, run, claims, exact=not goes_on)
     return BatchResult(
         claimed=claims.claimed,

@@ -279,8 +279,8 @@ class Gate:
 
     def _hold(self, domain: _Domain, message: ClaimedMessage, wait: float, now: float) -> None:
         """Give it back, to come due with those that have their turn about the same time."""
-        domain.line_end = max(domain.line_end, now + wait) + 1 / domain.purse.limit.rate
-        turn = domain.line_end - now
+        turn = max(domain.line_end - now, wait)
+        domain.line_end = now + turn + 1 / domain.purse.limit.rate
         seconds = max(1.0, PATIENCE_SECONDS * (turn // PATIENCE_SECONDS))
         outcome = Outcome(
             kind=OutcomeKind.UNSENT,
