@@ -12,6 +12,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 from cyclopts import App, Parameter
 
 from ignition_ext.cli.context import open_database
+from ignition_ext.cli.messages_failed import list_failed, redrive_failed
 from ignition_ext.cli.output import note, print_table
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.ledger import open_ledger
@@ -20,6 +21,8 @@ from ignition_ext.ledger.runs import find_run
 from ignition_ext.values import MessageState
 
 app = App(name="messages", help="Messages of a run: states, server replies, times.")
+app.command(list_failed, name="failed")
+app.command(redrive_failed, name="redrive")
 
 PAGE = 1000
 _TABLE_COLUMNS = (

@@ -208,11 +208,18 @@ class SqlLedger(Ledger):
                     limit=CHUNK,
                 )
             )
+            if rows and not address:
+                # Before the first change: one that is cut off half way is on record as well.
+                await self._record_redrive(run, failure_class, actor)
             ids = [key for key, _, _ in rows]
             total += await self.transact(partial(endings.revive, ids=ids, actor=actor))
             if len(rows) < CHUNK:
-                break
+                return total
             _, channel, address = rows[-1]
+
+    async def _record_redrive(
+        self, run: RunRef, failure_class: FailureClass | None, actor: str
+    ) -> None:
         async with self._database.write() as session:
             await audit.record(
                 session,
@@ -220,12 +227,8 @@ class SqlLedger(Ledger):
                 actor=actor,
                 action="run.redriven",
                 subject=f"run:{run.id}",
-                after={
-                    "messages": total,
-                    "failure_class": None if failure_class is None else failure_class.value,
-                },
+                after={"failure_class": None if failure_class is None else failure_class.value},
             )
-        return total
 
     async def _in_chunks(self, body: Body[int]) -> int:
         total = 0

@@ -28,13 +28,14 @@ from ignition_ext.devtools.postgres import free_port
 from ignition_ext.devtools.smsc import SmscSimulator
 from ignition_ext.devtools.stack import PrefectServer
 from ignition_ext.ledger import open_ledger
-from ignition_ext.models import BindSlot, CampaignRun, Circuit, Message, RateBudget
+from ignition_ext.models import AuditLog, BindSlot, CampaignRun, Circuit, Message, RateBudget
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.mirror import reference_of
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant, set_tenant_setting
 
 pytestmark = pytest.mark.timeout(240)
+Command = Any
 
 
 @dataclass
@@ -334,3 +335,53 @@ async def shows(stage: Stage, key: str, words: str) -> bool:
         artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
     )
     return any(words in (artifact.description or "") for artifact in artifacts)
+
+
+async def test_what_failed_is_listed_and_redriven(stage: Stage, ignition: Command) -> None:
+    """Once the reason is mended: the messages are pending again, and Prefect starts the run."""
+    async with CaptureSmtpServer() as smtp:
+        block = SmtpServer(host="127.0.0.1", port=smtp.port, security="none")
+        await block.asave(f"{stage.tenant}-mail", client=stage.client)
+        stage.write_people("ada@example.com,,Ada", "reject-550@example.com,,Bob")
+        await stage.apply()
+        await stage.run()
+    (run,) = await stage.runs()
+    assert await stage.counts() == {"sent": 1, "failed": 1}
+    named = ("--run", f"{stage.tenant}/news", "--json")
+
+    listed = await asyncio.to_thread(ignition, "messages", "failed", *named)
+    other = await asyncio.to_thread(ignition, "messages", "redrive", *named, "--class", "policy")
+    assert await stage.counts() == {"sent": 1, "failed": 1}
+    done = await asyncio.to_thread(ignition, "messages", "redrive", *named, "--class", "address")
+
+    (group,) = listed.document
+    assert (group["class"], group["messages"], group["redrivable"]) == ("address", 1, 1)
+    assert (other.document["messages"], other.document["started"]) == (0, False)
+    assert (done.document["messages"], done.document["started"]) == (1, True)
+    assert await stage.counts() == {"sent": 1, "pending": 1}
+    assert run.flow_run_id is not None
+    flow_run = await stage.client.read_flow_run(run.flow_run_id)
+    assert flow_run.state_name == "Scheduled"
+    async with stage.database.read() as session:
+        actions = list(await session.exec(select(AuditLog.action)))
+    assert actions.count("run.redriven") == 1
+
+
+@pytest.mark.parametrize("by", ["class", "code", "domain"])
+async def test_dead_letters_are_grouped(stage: Stage, ignition: Command, by: str) -> None:
+    """Each grouping counts each message that did not get through once."""
+    async with CaptureSmtpServer() as smtp:
+        block = SmtpServer(host="127.0.0.1", port=smtp.port, security="none")
+        await block.asave(f"{stage.tenant}-mail", client=stage.client)
+        stage.write_people(
+            "ada@example.com,,Ada", "reject-550@example.com,,Bob", "reject-550@example.org,,Eve"
+        )
+        await stage.apply()
+        await stage.run()
+
+    listed = await asyncio.to_thread(
+        ignition, "messages", "failed", "--run", f"{stage.tenant}/news", "--by", by, "--json"
+    )
+    assert sum(group["messages"] for group in listed.document) == 2
+    assert len(listed.document) == (2 if by == "domain" else 1)
+    assert all(group[by] and group["example"] for group in listed.document)
