@@ -7,6 +7,11 @@ from statistics import median
 from typing import Any
 
 Document = dict[str, Any]
+WHAT, RATE, RATIO = "sender", "messages/s", "ignition is"
+CPU, MEMORY = "CPU s/10,000", "peak RSS, MB"
+COLUMNS = (WHAT, RATE, RATIO, CPU, MEMORY)
+SHOWN = frozenset({"rate", "cpu_seconds_per_10k", "peak_rss_mb", "peers", "ratios", "sink_rate"})
+"""Keys of the document that stand in the table."""
 _DIGITS = 2
 _WHOLE_ABOVE = 100.0
 """Rates are counted in whole messages; a fraction would only look exact."""
@@ -57,17 +62,17 @@ def table(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Rows for people: us, the server by itself and each peer, with how they compare."""
     rows: list[dict[str, Any]] = [
         {
-            "what": "ignition",
-            "messages a second": document["rate"],
-            "CPU s per 10,000": document["cpu_seconds_per_10k"],
-            "peak RSS, MB": document["peak_rss_mb"],
+            WHAT: "ignition",
+            RATE: document["rate"],
+            CPU: document["cpu_seconds_per_10k"],
+            MEMORY: document["peak_rss_mb"],
         }
     ]
     rows += [
         {
-            "what": name,
-            "messages a second": "not measured" if rate is None else rate,
-            "ignition is": "" if rate is None else f"{document['ratios'][name]} ×",
+            WHAT: name,
+            RATE: "not measured" if rate is None else rate,
+            RATIO: "" if rate is None else f"{document['ratios'][name]} ×",
         }
         for name, rate in document["peers"].items()
     ]
@@ -75,9 +80,9 @@ def table(document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         share = document["rate"] * document.get("segments", 1) / document["sink_rate"]
         rows.append(
             {
-                "what": f"the sink by itself ({document['sink']})",
-                "messages a second": document["sink_rate"],
-                "ignition is": f"{share:.3f} ×",
+                WHAT: "sink by itself",
+                RATE: document["sink_rate"],
+                RATIO: f"{share:.3f} ×",
             }
         )
     return rows

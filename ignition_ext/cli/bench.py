@@ -14,7 +14,7 @@ from ignition_ext.bench.options import (
     parse_target,
 )
 from ignition_ext.bench.people import MOST
-from ignition_ext.bench.report import Document, table
+from ignition_ext.bench.report import COLUMNS, SHOWN, Document, table
 from ignition_ext.bench.run import bench_channel, bench_ledger, until_told_to_end
 from ignition_ext.cli.output import note, out, print_json, print_table
 from ignition_ext.errors import ConfigurationError
@@ -179,14 +179,7 @@ def _show(document: Document, *, json: bool) -> None:
     if json:
         print_json(document)
         return
-    print_table(table(document), "what", "messages a second", "ignition is", *_OURS)
-    rest = {
-        key: value for key, value in document.items() if key not in _SHOWN and value is not None
-    }
-    out.print(", ".join(f"{key} {value}" for key, value in rest.items()), markup=False)
-
-
-_OURS = ("CPU s per 10,000", "peak RSS, MB")
-_SHOWN = frozenset(
-    {"rate", "cpu_seconds_per_10k", "peak_rss_mb", "peers", "ratios", "sink_rate", "sink"}
-)
+    print_table(table(document), *COLUMNS)
+    for key, value in document.items():
+        if key not in SHOWN and value is not None:
+            out.print(f"{key:14} {value}", markup=False)
