@@ -7,14 +7,20 @@ import asyncio
 import pytest
 from sqlmodel import col, select
 
+from ignition_ext.budgets.lines import Lines
+from ignition_ext.budgets.rate import Limit, Want
+from ignition_ext.campaigns.rates import announce_tenant
 from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
-from ignition_ext.models import AuditLog
+from ignition_ext.models import AuditLog, RateBudget
 from ignition_ext.tenants import (
+    PER_DOMAIN,
+    PER_SECOND,
     create_tenant,
     get_tenant,
     list_tenants,
     set_tenant_setting,
+    tenant_rates,
     tenant_settings,
 )
 
@@ -129,3 +135,42 @@ async def test_a_setting_needs_a_proper_key(database: Database) -> None:
 
     with pytest.raises(ConfigurationError):
         await set_tenant_setting(database, tenant="acme", key="A b", value=1, actor="test")
+
+
+@pytest.mark.parametrize("key", [PER_SECOND, PER_DOMAIN])
+@pytest.mark.parametrize("value", [0, -1, "fast", True, 1e9, float("nan")])
+async def test_a_rate_has_to_be_one(database: Database, key: str, value: object) -> None:
+    """Or every message would wait for ever."""
+    await create_tenant(database, name="acme", actor="test")
+    with pytest.raises(ConfigurationError, match=key):
+        await set_tenant_setting(database, tenant="acme", key=key, value=value, actor="test")
+
+
+async def test_each_change_of_a_rate_has_a_later_revision(database: Database) -> None:
+    """By the database's clock, so that senders know the newer of two."""
+    tenant = await create_tenant(database, name="acme", actor="test")
+    assert tenant.id is not None
+    revisions = []
+    for rate in (10, 20, 30):
+        await set_tenant_setting(database, tenant="acme", key=PER_SECOND, value=rate, actor="test")
+        async with database.read() as session:
+            found, revision = (await tenant_rates(session, tenant.id))[PER_SECOND]
+        assert found == rate
+        revisions.append(revision)
+
+    assert revisions == sorted(set(revisions))
+
+
+async def test_a_changed_rate_reaches_the_lines_in_use(database: Database) -> None:
+    """Those of the tenant and of each of its domains, and no other tenant's."""
+    tenant = await create_tenant(database, name="acme", actor="test")
+    lines = Lines(database)
+    keys = ("tenant:acme", "domain:acme:x.example", "domain:acme2:x.example")
+    await lines.take([Want(limit=Limit(key=key, rate=1), count=1) for key in keys])
+    for key in (PER_SECOND, PER_DOMAIN):
+        await set_tenant_setting(database, tenant="acme", key=key, value=50, actor="test")
+    await announce_tenant(database, tenant)
+
+    async with database.read() as session:
+        rows = {row.key: row.rate for row in await session.exec(select(RateBudget))}
+    assert rows == {keys[0]: 50, keys[1]: 50, keys[2]: 1}
