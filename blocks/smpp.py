@@ -255,10 +255,8 @@ class SmppGateway(Block):
         """``host:port/system_id``: what parts and receipts are filed under."""
         return self.options().bind_name
 
-    def options(self, *, per_second: float | None = None, drain_seconds: float = 20) -> SmppOptions:
-        """The block's fields; ``per_second`` is shared out among the binds."""
-        share = None if per_second is None else per_second / self.binds
-        limits = [limit for limit in (self.rate, share) if limit is not None]
+    def options(self, *, drain_seconds: float = 20) -> SmppOptions:
+        """The block's fields."""
         return SmppOptions(
             host=self.host,
             port=self.port,
@@ -269,7 +267,7 @@ class SmppGateway(Block):
             system_type=self.system_type,
             bind=BindType(self.bind),
             window=self.window,
-            rate=min(limits, default=None),
+            rate=self.rate,
             binds=self.binds,
             default_alphabet=Alphabet(self.default_alphabet),
             source_ton=self.source_ton,
@@ -287,7 +285,6 @@ class SmppGateway(Block):
     def transport(
         self,
         *,
-        per_second: float | None = None,
         drain_seconds: float = 20,
         on_receipts: Store | None = None,
         receipt_linger: float = 0,
@@ -296,13 +293,12 @@ class SmppGateway(Block):
         """What sends through this gateway; opens no connection yet.
 
         Args:
-            per_second: messages a second over all binds, None for the block's rate alone.
             drain_seconds: how long answers are awaited after a stop.
             on_receipts: stores receipts; they are acknowledged when it returned.
             receipt_linger: seconds to stay bound for receipts after the last one that came.
             slot: entered around each bind, where binds are counted.
         """
-        options = self.options(per_second=per_second, drain_seconds=drain_seconds)
+        options = self.options(drain_seconds=drain_seconds)
         return SmppTransport(options, on_receipts, receipt_linger, slot)
 
     async def check(self) -> SmscOffer:

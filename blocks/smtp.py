@@ -224,7 +224,7 @@ class SmtpServer(Block):
             raise ValueError("there is a password and no user name; fill in both or neither")
         return self
 
-    def options(self, *, per_second: float | None = None, drain_seconds: float = 20) -> SmtpOptions:
+    def options(self, *, drain_seconds: float = 20) -> SmtpOptions:
         """The block's fields, completed from ``credentials``."""
         place = self._place()
         username, password = self._login()
@@ -239,19 +239,15 @@ class SmtpServer(Block):
             final_reply_timeout=self.final_reply_timeout,
             helo=self.helo,
             drain_timeout=drain_seconds,
-            per_second=per_second,
         )
 
-    def transport(
-        self, *, per_second: float | None = None, drain_seconds: float = 20
-    ) -> SmtpTransport:
+    def transport(self, *, drain_seconds: float = 20) -> SmtpTransport:
         """What sends through this server; opens no connection yet.
 
         Args:
-            per_second: messages a second over all connections, None for no limit.
             drain_seconds: how long replies are awaited for after a stop.
         """
-        return SmtpTransport(self.options(per_second=per_second, drain_seconds=drain_seconds))
+        return SmtpTransport(self.options(drain_seconds=drain_seconds))
 
     async def check(self) -> ServerOffer:
         """Ask the server without sending: connect, EHLO, STARTTLS, AUTH, QUIT.

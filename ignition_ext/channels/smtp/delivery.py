@@ -9,7 +9,6 @@ not stored as settled. Elsewhere the second lane sleeps.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -19,7 +18,6 @@ from ignition_ext.channels.smtp.exchange import Exchange, session_error
 from ignition_ext.channels.smtp.feed import Feed
 from ignition_ext.channels.smtp.options import EmailEnvelope, SmtpOptions
 from ignition_ext.channels.smtp.reconnect import Setbacks
-from ignition_ext.channels.smtp.throttle import TokenBucket
 from ignition_ext.channels.transport import Journal
 from ignition_ext.errors import ChannelError
 from ignition_ext.values import Delivery, MessageId
@@ -66,9 +64,6 @@ class SmtpDelivery:
         self._journal = journal
         self._source = envelopes
         self._setbacks = Setbacks(options)
-        self._throttle = (
-            TokenBucket(options.per_second, time.monotonic) if options.per_second else None
-        )
         self._closing = asyncio.Event()
         self._login_gate = asyncio.Lock()
         self._probe = asyncio.Lock()
@@ -199,9 +194,6 @@ class SmtpDelivery:
             self._feed.give_back(envelope)
             await self._back_off(connection)
             return
-        if self._throttle is not None and (wait := self._throttle.reserve()) > 0:
-            await self._store(lane)
-            await self._unless_closing(asyncio.sleep(wait))
         if self._closing.is_set():
             return
         message_id = envelope.message_id

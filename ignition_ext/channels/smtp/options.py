@@ -34,7 +34,6 @@ class SmtpOptions:
             section 4.5.3.2.6, because giving up early makes duplicates.
         helo: the name that we introduce ourselves with; None for the machine's.
         drain_timeout: seconds that replies are awaited for after a stop.
-        per_second: messages a second over all connections; None for no limit.
         reconnect_attempts: sessions in a row, over all connections, that may end without a single
             judged message before the server is given up.
         reconnect_base: seconds before the second session of such a row; doubles, with jitter.
@@ -54,7 +53,6 @@ class SmtpOptions:
     final_reply_timeout: float = 600
     helo: str | None = None
     drain_timeout: float = 20
-    per_second: float | None = None
     reconnect_attempts: int = 8
     reconnect_base: float = 0.25
     reconnect_max: float = 3

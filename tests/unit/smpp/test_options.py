@@ -60,23 +60,12 @@ def test_the_password_is_quoted_nowhere() -> None:
     assert "secret" not in repr(SmppOptions(host="h", system_id="s", password="secret"))
 
 
-@pytest.mark.parametrize(
-    ("rate", "binds", "per_second", "expected"),
-    [
-        (None, 1, None, None),
-        (20, 1, None, 20),
-        (None, 4, 20, 5),
-        (20, 2, 20, 10),
-        (5, 1, 20, 5),
-    ],
-)
-def test_the_smaller_limit_wins(
-    rate: float | None, binds: int, per_second: float | None, expected: float | None
-) -> None:
-    """The block's is for one bind, the campaign's for all of them."""
-    gateway = SmppGateway(host="h", system_id="s", rate=rate, binds=binds)
+@pytest.mark.parametrize("rate", [None, 20])
+def test_the_blocks_rate_is_one_binds(rate: float | None) -> None:
+    """What tenants and campaigns allow is kept outside of the transport, over all nodes."""
+    gateway = SmppGateway(host="h", system_id="s", rate=rate, binds=4)
 
-    assert gateway.transport(per_second=per_second).options.rate == expected
+    assert gateway.transport().options.rate == rate
 
 
 @pytest.mark.parametrize(("word", "bind"), [("TRX", "transceiver"), (" tx ", "transmitter")])

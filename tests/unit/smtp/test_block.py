@@ -74,12 +74,12 @@ def test_everything_from_prefect_emails_block() -> None:
         verify=False,
     )
 
-    options = SmtpServer(credentials=credentials).options(per_second=5, drain_seconds=3)
+    options = SmtpServer(credentials=credentials).options(drain_seconds=3)
 
     assert (options.host, options.port, options.security) == ("smtp.gmail.com", 587, "starttls")
     assert (options.username, options.password) == ("ada@example.com", "hunter2")
     assert not options.verify
-    assert (options.per_second, options.drain_timeout) == (5, 3)
+    assert options.drain_timeout == 3
 
 
 def test_login_alone_from_prefect_emails_block() -> None:
