@@ -6,11 +6,13 @@ import math
 from collections import deque
 from dataclasses import dataclass, replace
 
-from ignition_ext.budgets.rate import CATCH_UP, Grant, Limit
+from ignition_ext.budgets.rate import Grant, Limit
 
 LEAD = 0.2
 """Seconds before the last place is due that the next ones are asked for: longer than a
 transaction takes, short enough that the rest need not be given back often."""
+LATE = 0.25
+"""Seconds that places may be used late: a hiccup of this node costs nothing."""
 FIRST = 32
 """Places asked for at first by a sender of which nothing is known; each full use doubles it."""
 MOST = 1_000_000
@@ -21,11 +23,15 @@ been raised meanwhile."""
 
 @dataclass(slots=True)
 class _Interval:
-    """Some places: the first at ``start``, one each ``step`` seconds, ``used`` of them taken."""
+    """Some places: the first at ``start``, one each ``step`` seconds, ``used`` of them taken.
+
+    They may be made up for when ``start`` had passed already at the time they were ``given``.
+    """
 
     start: float
     step: float
     tokens: int
+    given: float
     used: int = 0
 
     @property
@@ -35,6 +41,10 @@ class _Interval:
     @property
     def end(self) -> float:
         return self.start + self.tokens * self.step
+
+    @property
+    def lapses(self) -> float:
+        return max(self.end, self.given) + LATE
 
 
 class Purse:
@@ -98,7 +108,7 @@ class Purse:
             self.limit = replace(self.limit, rate=grant.rate, revision=grant.revision)
         if grant.tokens:
             step = 1 / grant.rate
-            self._intervals.append(_Interval(now + grant.wait, step, grant.tokens))
+            self._intervals.append(_Interval(now + grant.wait, step, grant.tokens, now))
         else:
             self._far_until = now + grant.wait
             self._quiet_until = now + min(QUIET, max(grant.wait - self.patience, 0))
@@ -120,6 +130,6 @@ class Purse:
     def _forget_lapsed(self, now: float) -> None:
         # Their time is over for everyone: they are not given back. A sender that cannot use what
         # it is given asks for less.
-        while self._intervals and now > self._intervals[0].end + CATCH_UP:
+        while self._intervals and now > self._intervals[0].lapses:
             lapsed = self._intervals.popleft()
             self._chunk = max(1, lapsed.used)

@@ -18,9 +18,9 @@ SHORTEST_SHARE = 0.001
 AHEAD = 1.0
 """Seconds that places may be given out ahead before the shares are made smaller: many senders then
 take turns within a second instead of each waiting for all others' half seconds."""
-CATCH_UP = 0.25
-"""Seconds of places that may still be used late: a hiccup of a node or of the database costs
-nothing. More would be a burst that a carrier's one-second counter notices."""
+CATCH_UP = 0.1
+"""Seconds of places that have passed and are still given out: nobody asked for them in time. More
+would be a burst that a carrier's one-second counter notices."""
 
 LONGEST_LINE = timedelta(days=366)
 """A rate may be as small as one likes; times must stay within what the databases know."""

@@ -177,6 +177,8 @@ class Gate:
     def _may_read(self) -> bool:
         if self._is_exhausted or len(self._unanswered) >= UNANSWERED:
             return False
+        if self._unanswered and self._aside >= MOST_ASIDE:
+            return False  # the answer, which comes in a moment, may let many of them go
         if not self._aside:
             self._passed_over = 0
         return self._passed_over < PASS_OVER

@@ -114,6 +114,28 @@ def test_a_rate_takes_two_small_transactions_a_second() -> None:
     assert asked <= 2 * 10 + 12  # it begins small and doubles
 
 
+@pytest.mark.parametrize("latency", [0.002, 0.05, 0.3])
+def test_a_rate_that_nobody_reaches_costs_no_more_transactions(latency: float) -> None:
+    """Places that come late from a slow database are used before they lapse."""
+    purse = Purse(Limit(key="k", rate=100_000))
+    shared = line(100_000)
+    now, asked, used = 0.0, 0, 0
+    while now < 10:
+        while purse.take(now) == 0:
+            used += 1
+            now += 0.001
+        if count := purse.want(now):
+            asked += 1
+            shared, answer = grant(
+                shared, want(100_000, count=count), START + timedelta(seconds=now)
+            )
+            now += latency
+            purse.granted(answer, now)
+        now += 0.001
+
+    assert used / asked >= 16
+
+
 def test_shares_shrink_when_many_are_in_line() -> None:
     """So that a round of all takes about a second, and grow again."""
     shared = line(100)
