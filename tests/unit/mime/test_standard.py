@@ -198,7 +198,7 @@ def test_pieces_give_what_the_whole_gives(messages: list[list[str]]) -> None:
 
 def test_an_encoder_forgets_before_it_is_full() -> None:
     """Values that come once do not fill the memory; what was forgotten is encoded again."""
-    encoder, word = TextEncoder(), "für alle "
+    encoder, word = TextEncoder(), "für dich "
     first = encoder.part("plain", [word, "1\n"])
 
     for number in range(40):
