@@ -89,8 +89,8 @@ class PostgresServer:
     """A server in a folder of its own; can be stopped and started while its clients look on.
 
     Args:
-        durable: commits wait for their record to be written, as in production; by default they do
-            not, for the data does not outlive the server.
+        durable: commits wait until the disk has them, as in production; by default they do not,
+            for the data does not outlive the server.
 
     Attributes:
         url: of the maintenance database.
@@ -113,10 +113,10 @@ class PostgresServer:
                 os.chown(path, *owner)
         self.port = free_port()
         self.url = f"postgresql://ignition:{password}@127.0.0.1:{self.port}/postgres"
-        fast = "" if durable else " -c synchronous_commit=off -c full_page_writes=off"
+        fast = " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
         self._options = (
             f"-p {self.port} -c listen_addresses=127.0.0.1"
-            f" -c unix_socket_directories={self.folder} -c max_connections=200 -c fsync=off{fast}"
+            f" -c unix_socket_directories={self.folder} -c max_connections=200{'' if durable else fast}"
         )
         login = ["-U", "ignition", "-A", "scram-sha-256", f"--pwfile={password_file}"]
         form = ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
