@@ -113,10 +113,11 @@ class PostgresServer:
                 os.chown(path, *owner)
         self.port = free_port()
         self.url = f"postgresql://ignition:{password}@127.0.0.1:{self.port}/postgres"
-        fast = " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+        haste = " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
         self._options = (
             f"-p {self.port} -c listen_addresses=127.0.0.1"
-            f" -c unix_socket_directories={self.folder} -c max_connections=200{'' if durable else fast}"
+            f" -c unix_socket_directories={self.folder} -c max_connections=200"
+            f"{'' if durable else haste}"
         )
         login = ["-U", "ignition", "-A", "scram-sha-256", f"--pwfile={password_file}"]
         form = ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
