@@ -1,12 +1,14 @@
 """How fast the ledger is: snapshot, and claim, intend and settle, with nothing sent between.
 
-``python benchmarks/ledger.py [--url URL] [--messages N] [--batch N] [--senders N] [--parts]``
+``python benchmarks/ledger.py [--url URL] [--messages N] [--batch N] [--senders N] [--parts]
+[--turn N]``
 
-Without ``--url`` it uses a fresh SQLite file and then a PostgreSQL server of its own, whose
-durability is off: figures of one machine at one time, for comparing two versions of the code.
+Without ``--url`` it uses a fresh SQLite file and then a PostgreSQL server of its own, both with
+durable commits: figures of one machine at one time, for comparing two versions of the code.
 Prints one JSON line for each database: messages a second of each step, and the processor time
-that this process used for each message, which other programs on the machine change little. With
-``--parts`` the messages are SMS of one segment each.
+for each message, of this process and of the server, which other programs on the machine change
+little. With ``--parts`` the messages are SMS of one segment each. With ``--turn N`` a sender works
+as a transport does: N messages are on the wire, and each call settles N and intends N others.
 """
 
 from __future__ import annotations
@@ -14,16 +16,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+from sqlalchemy import text
+
 from ignition_ext.database import Database
-from ignition_ext.devtools.postgres import postgres_server
+from ignition_ext.devtools.postgres import running_postgres
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import ClaimedMessage, Ledger, NewMessage
 from ignition_ext.ledger.retry import StandardRetry
@@ -93,6 +99,7 @@ class Bench:
         self._ledger, self._run, self._batch, self._has_parts = ledger, run, batch, has_parts
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.cpu: defaultdict[str, float] = defaultdict(float)
+        self.turns: list[float] = []
 
     def _note(self, step: str, wall: float, cpu: float) -> None:
         self.seconds[step] += time.perf_counter() - wall
@@ -107,8 +114,38 @@ class Bench:
         if result.added != messages:
             raise RuntimeError(f"{result.added} of {messages} messages were added")
 
-    async def drain(self) -> None:
-        """One sender: claim, intend and settle until nothing is left."""
+    async def drain(self, turn: int) -> None:
+        """One sender, until nothing is left, with ``turn`` messages on the wire or in batches."""
+        if turn:
+            await self._drain_in_turns(turn)
+        else:
+            await self._drain_in_batches()
+
+    async def _drain_in_turns(self, turn: int) -> None:
+        while True:
+            wall, cpu = time.perf_counter(), time.process_time()
+            lease = await self._ledger.claim(self._run, limit=self._batch, lease=LEASE)
+            self._note("claim", wall, cpu)
+            if not lease.messages:
+                return
+            wire: Sequence[ClaimedMessage] = ()
+            for start in range(0, len(lease.messages) + turn, turn):
+                results = [self._accepted(message) for message in wire]
+                wire = lease.messages[start : start + turn]
+                wall, cpu = time.perf_counter(), time.process_time()
+                await self._ledger.turn(
+                    self._run,
+                    lease.id,
+                    results,
+                    [message.id for message in wire],
+                    StandardRetry(),
+                    bind=BIND,
+                )
+                self._note("turn", wall, cpu)
+                self.turns.append(time.perf_counter() - wall)
+            await self._ledger.release(self._run, lease.id)
+
+    async def _drain_in_batches(self) -> None:
         while True:
             wall, cpu = time.perf_counter(), time.process_time()
             lease = await self._ledger.claim(self._run, limit=self._batch, lease=LEASE)
@@ -124,6 +161,7 @@ class Bench:
             wall, cpu = time.perf_counter(), time.process_time()
             await self._ledger.settle(self._run, lease.id, results, StandardRetry(), bind=BIND)
             self._note("settle", wall, cpu)
+            await self._ledger.release(self._run, lease.id)
 
     def _accepted(self, message: ClaimedMessage) -> Delivery:
         outcome = Outcome(
@@ -146,11 +184,15 @@ async def measure(url: str, options: argparse.Namespace) -> dict[str, object]:
     messages = options.messages
     try:
         await bench.snapshot(messages)
+        before = await server_seconds(database)
         began = time.perf_counter()
-        await asyncio.gather(*(bench.drain() for _ in range(options.senders)))
+        await asyncio.gather(*(bench.drain(options.turn) for _ in range(options.senders)))
         drained = time.perf_counter() - began
+        served = await server_seconds(database) - before
+        began = time.perf_counter()
         if (await ledger.counts(run))[MessageState.SENT] != messages:
             raise RuntimeError("not every message was sent")
+        counted = time.perf_counter() - began
     finally:
         await database.close()
     return {
@@ -159,12 +201,37 @@ async def measure(url: str, options: argparse.Namespace) -> dict[str, object]:
         "batch": options.batch,
         "senders": options.senders,
         "parts": options.parts,
+        "turn": options.turn,
+        "turn_milliseconds": {
+            "median": round(1000 * sorted(bench.turns)[len(bench.turns) // 2], 2),
+            "99th": round(1000 * sorted(bench.turns)[len(bench.turns) * 99 // 100], 2),
+        }
+        if bench.turns
+        else None,
+        "count_seconds": round(counted, 3),
         "per_second": {step: round(messages / spent) for step, spent in bench.seconds.items()}
         | {"drain": round(messages / drained)},
         "cpu_microseconds_each": {
             step: round(spent * 1e6 / messages, 1) for step, spent in bench.cpu.items()
-        },
+        }
+        | {"server's drain": round(served * 1e6 / messages, 1)},
     }
+
+
+async def server_seconds(database: Database) -> float:
+    """Processor time of this database's sessions, where its server runs on this machine."""
+    if database.dialect == "sqlite":
+        return 0.0
+    async with database.engine.connect() as connection:
+        rows = await connection.execute(
+            text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        )
+        ticks = 0
+        for (pid,) in rows.all():
+            with suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -174,6 +241,7 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--senders", type=int, default=1)
+    parser.add_argument("--turn", type=int, default=0, help="messages on the wire at a time")
     parser.add_argument("--parts", action="store_true", help="SMS with a segment each")
     options = parser.parse_args()
 
@@ -185,8 +253,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         show(f"sqlite:///{Path(folder) / 'ignition.db'}")
-    with postgres_server() as url:
-        show(url)
+    with running_postgres(durable=True) as server:
+        show(server.url)
 
 
 if __name__ == "__main__":

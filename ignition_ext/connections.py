@@ -27,7 +27,7 @@ HOT_OPTIONS = (
     # hold millions a minute later: the plan is the same for both, and made once.
     " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off"
     # A forbidden plan that is the only one costs so much that it would be compiled, each time.
-    " -c enable_mergejoin=off -c jit=off"
+    " -c enable_mergejoin=off -c enable_memoize=off -c jit=off"
 )
 
 

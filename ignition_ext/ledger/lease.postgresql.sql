@@ -4,7 +4,7 @@
 
 -- name: claim_due
 -- The primary key of message_due gives the due ones in order; rows that another claim holds are
--- passed over. Suppressed ones stop being due here as well.
+-- passed over. Who is on the suppression list is named by its reason, and is for suppress.
 WITH due AS (
     DELETE FROM message_due
      WHERE ctid = ANY (ARRAY(
@@ -15,35 +15,35 @@ WITH due AS (
                 LIMIT %(limit)s
                   FOR UPDATE SKIP LOCKED))
     RETURNING id, not_before
-), barred AS (
-    SELECT due.id, due.not_before, m.state AS old_state,
-           (SELECT s.reason FROM suppression s
-             WHERE s.tenant_id = m.tenant_id AND s.channel = m.channel
-               AND s.address = m.address) AS reason
-      FROM due JOIN message m ON m.id = due.id AND m.run_at = %(run_at)s
 ), changed AS (
     UPDATE message m
-       SET state = CASE WHEN b.reason IS NULL THEN 'claimed' ELSE 'suppressed' END,
-           lease_id = CASE WHEN b.reason IS NULL THEN %(lease_id)s::uuid END,
-           detail = CASE WHEN b.reason IS NULL THEN m.detail
-                         ELSE 'on the suppression list: ' || b.reason END,
-           seq = CASE WHEN b.reason IS NULL THEN m.seq ELSE m.seq + 1 END,
-           updated_at = statement_timestamp()
-      FROM barred b
-     WHERE m.id = b.id AND m.run_at = %(run_at)s AND m.state IN ('pending', 'deferred')
-    RETURNING m.id, m.tenant_id, m.channel, m.address, m.domain, m.locale, m.timezone,
-              m.attempts, m.data, m.seq, m.state, b.old_state, m.detail, b.not_before
-), noted AS (
-    INSERT INTO message_event (message_id, seq, run_at, tenant_id, at, old_state, new_state,
-                               attempt, code, detail)
-    SELECT id, seq, %(run_at)s, tenant_id, statement_timestamp(), old_state, state, attempts, '',
-           detail
-      FROM changed
-     WHERE state = 'suppressed'
+       SET state = 'claimed', lease_id = %(lease_id)s, updated_at = statement_timestamp()
+      FROM due
+     WHERE m.id = due.id AND m.run_at = %(run_at)s AND m.state IN ('pending', 'deferred')
+    RETURNING m.id, m.tenant_id, m.channel, m.address, m.domain, m.locale, m.timezone, m.attempts,
+              m.data::text AS data, due.not_before
 )
-SELECT id, channel, address, domain, locale, timezone, attempts, data, state
-  FROM changed
- ORDER BY not_before, id;
+SELECT c.id, c.channel, c.address, c.domain, c.locale, c.timezone, c.attempts, c.data,
+       (SELECT s.reason FROM suppression s
+         WHERE s.tenant_id = c.tenant_id AND s.channel = c.channel AND s.address = c.address)
+  FROM changed c
+ ORDER BY c.not_before, c.id;
+
+-- name: suppress
+WITH changed AS (
+    UPDATE message m
+       SET state = 'suppressed', seq = m.seq + 1, lease_id = NULL,
+           detail = 'on the suppression list: ' || c.reason, updated_at = statement_timestamp()
+      FROM unnest(%(ids)s::uuid[], %(reasons)s::text[]) AS c (id, reason)
+     WHERE m.id = c.id AND m.run_at = %(run_at)s
+       AND m.state = 'claimed' AND m.lease_id = %(lease_id)s
+    RETURNING m.id, m.seq, m.tenant_id, m.attempts, m.detail
+)
+INSERT INTO message_event (message_id, seq, run_at, tenant_id, at, old_state, new_state, attempt,
+                           code, detail)
+SELECT id, seq, %(run_at)s, tenant_id, statement_timestamp(), 'claimed', 'suppressed', attempts, '',
+       detail
+  FROM changed;
 
 -- name: add_lease
 INSERT INTO sender_lease (id, run_at, run_id, tenant_id, until, message_ids)

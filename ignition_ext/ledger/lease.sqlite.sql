@@ -13,12 +13,15 @@ SELECT m.id, m.channel, m.address, m.domain, m.locale, m.timezone, m.attempts, m
  LIMIT :limit;
 
 -- name: take_due
-DELETE FROM message_due WHERE run_id = ? AND not_before = ? AND id = ?;
+DELETE FROM message_due
+ WHERE run_id = :run_id AND (not_before, id) <= (:not_before, :id);
 
 -- name: claim
 UPDATE message
-   SET state = 'claimed', lease_id = ?, updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
- WHERE id = ? AND run_at = ? AND state IN ('pending', 'deferred');
+   SET state = 'claimed', lease_id = :lease_id,
+       updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at
+   AND state IN ('pending', 'deferred');
 
 -- name: note_suppressed
 -- Runs before the UPDATE that it tells of: the row still holds the old state.
@@ -81,11 +84,9 @@ SELECT 1
 UPDATE message
    SET state = 'sending', intended_at = strftime('%Y-%m-%d %H:%M:%f000', 'now'),
        updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
- WHERE id = ? AND run_at = ? AND state = 'claimed' AND lease_id = ?;
-
--- name: find_claimed
-SELECT m.id FROM json_each(:ids) c CROSS JOIN message m ON m.id = c.value AND m.run_at = :run_at
- WHERE m.state = 'claimed' AND m.lease_id = :lease_id;
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at
+   AND state = 'claimed' AND lease_id = :lease_id
+RETURNING id;
 
 -- name: renew
 UPDATE sender_lease

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,7 +19,7 @@ from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
 from ignition_ext.ledger.copying import copy_text
 from ignition_ext.ledger.statements import load_statements
 from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
-from ignition_ext.values import Channel, LeaseId, MessageId, MessageState, RunRef
+from ignition_ext.values import Channel, LeaseId, MessageId, RunRef
 
 T = TypeVar("T")
 TRIES = 5
@@ -40,6 +41,9 @@ class PostgresWork(Work):
         self._connection = connection
 
     async def fetch(self, name: str, /, **parameters: Any) -> list[Row]:
+        for key, value in parameters.items():
+            if isinstance(value, list) and value and isinstance(value[0], UUID):
+                parameters[key] = _keys(value)
         cursor = await self._connection.execute(_STATEMENTS[name], parameters)
         return await cursor.fetchall() if cursor.description else []
 
@@ -91,6 +95,15 @@ class PostgresWork(Work):
         rows = await self.fetch(
             "claim_due", run_id=run.id, run_at=run.run_at, lease_id=lease, limit=limit
         )
+        barred = [(row[0], row[8]) for row in rows if row[8] is not None]
+        if barred:
+            await self.fetch(
+                "suppress",
+                ids=[key for key, _ in barred],
+                reasons=[reason for _, reason in barred],
+                run_at=run.run_at,
+                lease_id=lease,
+            )
         claimed = [
             ClaimedMessage(
                 id=MessageId(row[0]),
@@ -100,10 +113,10 @@ class PostgresWork(Work):
                 locale=row[4],
                 timezone=row[5],
                 attempts=row[6],
-                data=row[7],
+                data=json.loads(row[7]),
             )
             for row in rows
-            if row[8] == MessageState.CLAIMED
+            if row[8] is None
         ]
         return claimed, len(rows)
 

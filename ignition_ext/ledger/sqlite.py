@@ -8,7 +8,6 @@ import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from itertools import repeat
 from typing import Any, TypeVar
 from uuid import UUID
@@ -32,15 +31,17 @@ _TIME = "%Y-%m-%d %H:%M:%S.%f"
 def stored(value: Any) -> Any:
     """A value as SQLite's columns hold it: keys as 32 hex digits, times as text in UTC."""
     match value:
+        case str() | int() | None:  # the most; an enumeration of texts is text to the driver
+            return value
         case UUID():
             return value.hex
         case datetime():
             return value.astimezone(UTC).strftime(_TIME)
         case timedelta():
             return value.total_seconds()
-        case Enum():
-            return value.value
         case list() | tuple():
+            if value and isinstance(value[0], UUID):
+                return json.dumps([key.hex for key in value])
             return json.dumps([stored(item) for item in value])
         case _:
             return value
@@ -115,12 +116,14 @@ class SqliteWork(Work):
         self, run: RunRef, lease: LeaseId, limit: int
     ) -> tuple[list[ClaimedMessage], int]:
         due = await self.fetch("find_due", run_id=run.id, limit=limit)
-        run_key, run_at = run.id.hex, stored(run.run_at)
         claimed = [row for row in due if not row[8]]
         barred = [row[0] for row in due if row[8]]
-        execute = self._connection.executemany
-        execute(_STATEMENTS["take_due"], [(run_key, row[9], row[0]) for row in due])
-        execute(_STATEMENTS["claim"], [(lease.hex, row[0], run_at) for row in claimed])
+        if due:
+            # The first ones of the run: whatever stands up to the last of them.
+            await self.fetch("take_due", run_id=run.id, not_before=due[-1][9], id=due[-1][0])
+            await self.fetch(
+                "claim", ids=[row[0] for row in claimed], run_at=run.run_at, lease_id=lease
+            )
         if barred:
             await self.fetch("note_suppressed", ids=barred, run_at=run.run_at)
             await self.fetch("suppress", ids=barred, run_at=run.run_at)
@@ -164,19 +167,11 @@ class SqliteWork(Work):
             "read_lease", lease_id=lease, run_id=run.id, run_at=run_at
         ):
             return frozenset()
-        return await self._intend(run_at, lease, ids)
-
-    async def _intend(
-        self, run_at: str, lease: LeaseId, ids: Sequence[MessageId]
-    ) -> frozenset[MessageId]:
+        intended = await self.fetch("intend", ids=ids, run_at=run_at, lease_id=lease)
         granted = frozenset(ids)
-        rows = await self.fetch("find_claimed", ids=ids, run_at=run_at, lease_id=lease)
-        if len(rows) != len(granted):
-            granted = frozenset(MessageId(UUID(key)) for (key,) in rows)
-        self._connection.executemany(
-            _STATEMENTS["intend"], [(key, run_at, lease.hex) for (key,) in rows]
-        )
-        return granted
+        if len(intended) == len(granted):
+            return granted
+        return frozenset(MessageId(UUID(key)) for (key,) in intended)
 
     async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
         rows = zip(

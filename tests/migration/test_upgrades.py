@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from ignition_ext.schema import VERSION_TABLE, head_revision, script_config, upg
 
 VIEWS = ("run_history", "delivery_funnel", "failures_by_class", "message_timeline")
 STATES = {"campaign_run": "completed", "template_version": "published"}
+STATES_UNDER_WAY = ("pending", "deferred", "claimed", "sending", "sent")
 REMOVED = {("message", "lease_until"), ("message_event", "id")}
 """Columns of earlier revisions that said what stands elsewhere now."""
 AT = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -117,3 +120,63 @@ async def test_an_upgrade_step_by_step_passes_every_revision(empty_database_url:
 
     assert await upgrade(database) == (before, before)
     await database.close()
+
+
+MESSAGE = """
+INSERT INTO message (id, run_at, tenant_id, run_id, channel, address, domain, data, state, seq,
+    attempts, resends, not_before, lease_id, lease_until, code, enhanced, detail, provider_id,
+    parts, created_at, updated_at)
+VALUES (:id, :at, 1, :run, 'email', :state, '', '{}', :state, 3, 0, 0, :at, :lease, :until,
+    '', '', '', '', 0, :at, :at)
+"""
+EVENT = """
+INSERT INTO message_event (id, run_at, tenant_id, message_id, seq, at, old_state, new_state,
+    attempt, code, detail)
+VALUES (:id, :at, 1, :message, :seq, :at, :old, :new, 0, '', '')
+"""
+STEPS = ["", "pending", "claimed", "sending"]
+
+
+async def test_messages_under_way_are_found_in_their_new_places(empty_database_url: str) -> None:
+    """What waited is due, what was leased is leased, what happened is still told."""
+    database = Database(empty_database_url)
+    await upgrade(database, "0006")
+    postgres = database.dialect == "postgresql"
+    at = AT if postgres else "2026-11-21 08:00:00.000000"
+    keys = {state: f"{number:032x}" for number, state in enumerate(STATES_UNDER_WAY, 1)}
+    async with database.engine.begin() as connection:
+        for state, key in keys.items():
+            leased = state in ("claimed", "sending")
+            lease = {"lease": ID if leased else None, "until": at if leased else None}
+            await connection.execute(
+                text(MESSAGE), {"id": key, "at": at, "run": ID, "state": state, **lease}
+            )
+        for seq, (old, new) in enumerate(pairwise(STEPS), 1):
+            values = {"id": f"{seq:032x}", "at": at, "message": keys["sending"], "seq": seq}
+            await connection.execute(text(EVENT), {**values, "old": old, "new": new})
+
+    await upgrade(database)
+
+    async with database.engine.connect() as connection:
+        due = await connection.execute(text("SELECT id, not_before FROM message_due"))
+        assert {plain(key) for key, _ in due} == {keys["pending"], keys["deferred"]}
+        ((lease, held),) = await connection.execute(
+            text("SELECT id, message_ids FROM sender_lease")
+        )
+        held = json.loads(held) if isinstance(held, str) else held
+        assert plain(lease) == ID
+        assert {plain(key) for key in held} == {keys["claimed"], keys["sending"]}
+        events = await connection.execute(
+            text("SELECT seq, old_state, new_state FROM message_event ORDER BY seq")
+        )
+        assert [tuple(row) for row in events] == [
+            (1, "pending", "claimed"),
+            (2, "claimed", "sending"),
+        ]
+        numbers = await connection.execute(text("SELECT state, seq FROM message"))
+        assert {state: seq for state, seq in numbers if seq} == {"sending": 2}
+    await database.close()
+
+
+def plain(key: object) -> str:
+    return str(key).replace("-", "")

@@ -44,6 +44,21 @@ async def test_recover_settles_every_run(scene: Any) -> None:
     assert await scene.states(living) == {ADA: "claimed"}
 
 
+async def test_recover_settles_messages_without_a_run(scene: Any) -> None:
+    """A single send whose sender died: nothing is guessed, and it disturbs no other."""
+    run = await scene.run(ADA, BOB)
+    lease, ids = await scene.claim(run)
+    await scene.ledger.intend(run, lease, [ids[ADA]])
+    await scene.lapse(run)
+    for table in ("message", "sender_lease"):
+        await scene.execute(f"UPDATE {table} SET run_id = NULL")
+
+    assert await scene.ledger.recover() == Recovered(pending=1, uncertain=1)
+
+    states = await scene.execute("SELECT state FROM message ORDER BY address")
+    assert [row[0] for row in states] == ["uncertain", "pending"]
+
+
 async def test_renewing_keeps_a_lease_alive(scene: Any) -> None:
     """A lease that was renewed in time is not recovered."""
     run = await scene.run(ADA)

@@ -290,6 +290,121 @@ async def test_a_run_past_its_deadline_expires(scene: Any) -> None:
     assert set((await scene.states(run)).values()) == {"expired"}
 
 
+async def test_nothing_goes_out_past_the_deadline(scene: Any) -> None:
+    """What was claimed in time is not put on the wire too late."""
+    run = await scene.run(ADA, deadline=MINUTE)
+    lease, ids = await scene.claim(run)
+    await scene.execute("UPDATE campaign_run SET deadline = created_at")
+
+    assert await scene.ledger.intend(run, lease, [ids[ADA]]) == frozenset()
+
+
+async def test_a_turn_settles_and_intends(scene: Any, accepted: Any, refused: Outcome) -> None:
+    """Usual and other results with the next intents, all in one call."""
+    addresses = [f"u{number}@example.com" for number in range(6)]
+    run = await scene.run(*addresses)
+    lease, claimed = await scene.claim(run)
+    ids = list(claimed.values())
+    await scene.ledger.intend(run, lease, ids[:4])
+    outcomes = [accepted("A"), refused, accepted("B")]
+    deliveries = [
+        Delivery(message_id=key, outcome=outcome)
+        for key, outcome in zip(ids, outcomes, strict=False)
+    ]
+
+    states, granted = await scene.ledger.turn(run, lease, deliveries, [ids[4], ids[3]], scene.retry)
+
+    assert states == {ids[0]: "sent", ids[1]: "failed", ids[2]: "sent"}
+    assert granted == {ids[4]}
+    rows = await scene.rows(run)
+    assert [rows[address]["provider_id"] for address in addresses[:3]] == ["A", "", "B"]
+    assert [rows[address]["state"] for address in addresses[3:]] == [
+        "sending",
+        "sending",
+        "claimed",
+    ]
+
+
+async def test_a_turn_with_a_late_result_still_intends(scene: Any, accepted: Any) -> None:
+    """One that is settled already does not keep the others from their ways."""
+    run = await scene.run(ADA, BOB, "carl@example.com")
+    lease, ids = await scene.claim(run)
+    await scene.ledger.intend(run, lease, [ids[ADA], ids[BOB]])
+    await scene.settle(run, lease, ids[ADA], accepted("first"))
+    deliveries = [Delivery(message_id=ids[name], outcome=accepted(name)) for name in (ADA, BOB)]
+
+    states, granted = await scene.ledger.turn(
+        run, lease, deliveries, [ids["carl@example.com"]], scene.retry
+    )
+
+    assert set(states.values()) == {MessageState.SENT}
+    assert granted == {ids["carl@example.com"]}
+    rows = await scene.rows(run)
+    assert [rows[name]["provider_id"] for name in (ADA, BOB)] == ["first", BOB]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["a\x1fb", "c"], ["", "x"], ["\x1f", ""], ["é\0", "z" * 600], ["same", "same"]],
+    ids=["separator", "empty", "only-separator", "odd-and-long", "same"],
+)
+async def test_words_of_a_batch_stay_with_their_message(scene: Any, words: list[str]) -> None:
+    """However they look, none slips to another message."""
+    run = await scene.run(ADA, BOB)
+    lease, ids = await scene.sending(run)
+    deliveries = [
+        Delivery(
+            message_id=ids[name],
+            outcome=Outcome(kind=OutcomeKind.ACCEPTED, code=name[:3], text=text, provider_id=text),
+        )
+        for name, text in zip((ADA, BOB), words, strict=True)
+    ]
+
+    await scene.ledger.settle(run, lease, deliveries, scene.retry)
+
+    rows = await scene.rows(run)
+    for name, text in zip((ADA, BOB), words, strict=True):
+        shown = text.replace("\0", "")
+        allowed = {shown[:500], shown[:500].replace("\x1f", " ")}
+        assert rows[name]["detail"] in allowed
+        assert rows[name]["code"] == name[:3]
+
+
+async def test_a_redrive_revives_what_failed(scene: Any, refused: Outcome, accepted: Any) -> None:
+    """All or one class, from attempt 0, due at once, and audited."""
+    run = await scene.run(ADA, BOB, "carl@example.com")
+    lease, ids = await scene.sending(run)
+    await scene.settle(run, lease, ids[ADA], refused)
+    policy = replace(refused, failure_class=FailureClass.POLICY)
+    await scene.settle(run, lease, ids[BOB], policy)
+    await scene.settle(run, lease, ids["carl@example.com"], accepted())
+
+    redrive = scene.ledger.redrive
+    assert await redrive(run, failure_class=FailureClass.POLICY, actor="jane") == 1
+    assert await scene.states(run) == {ADA: "failed", BOB: "pending", "carl@example.com": "sent"}
+    assert await redrive(run, actor="jane") == 1
+    assert await redrive(run, actor="jane") == 0
+
+    assert (await scene.events(ids[ADA]))[-1] == ("failed", "pending")
+    assert (await scene.rows(run))[ADA]["attempts"] == 0
+    assert set((await scene.claim(run))[1]) == {ADA, BOB}
+    audited = await scene.execute("SELECT actor FROM audit_log WHERE action = 'run.redriven'")
+    assert [row[0] for row in audited] == ["jane"] * 2
+
+
+async def test_a_run_is_open_while_something_waits_or_is_leased(scene: Any, accepted: Any) -> None:
+    """Until the last lease is given back."""
+    run = await scene.run(ADA)
+    assert await scene.ledger.is_open(run)
+    lease, ids = await scene.sending(run)
+    await scene.settle(run, lease, ids[ADA], accepted())
+    assert await scene.ledger.is_open(run)
+
+    await scene.ledger.release(run, lease)
+
+    assert not await scene.ledger.is_open(run)
+
+
 async def test_settling_twice_changes_nothing(scene: Any, accepted: Any, refused: Outcome) -> None:
     """A result that comes again, or another one after the end, is not an event."""
     run = await scene.run(ADA)
