@@ -41,7 +41,14 @@ from ignition_ext.values import MessageState
 
 pytestmark = pytest.mark.timeout(240)
 
-RUN_TABLES = {"campaign_run", "audit_log", "message", "message_event", "circuit"}
+RUN_TABLES = {
+    "campaign_run",
+    "audit_log",
+    "message",
+    "message_due",
+    "message_event",
+    "circuit",
+}
 """Where a run that was opened leaves its own rows, and what it met of its server."""
 LIBRARY_WORDS = ("Traceback", "psycopg.", "sqlite3.", "sqlalche", "httpx", "validate=False", "..")
 
