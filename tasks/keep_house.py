@@ -15,7 +15,9 @@ from prefect.states import Cancelled
 from ignition_ext.budgets.lines import Lines
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import Recovered
+from ignition_ext.ledger.runs import overdue_runs
 from ignition_ext.orchestration.mirror import mirror_state, unsettled_runs
+from ignition_ext.values import MessageState
 from tasks.database import open_database
 
 CANCEL_TAKES = timedelta(minutes=5)
@@ -35,6 +37,21 @@ async def recover_leases() -> Recovered:
         recovered.uncertain,
     )
     return recovered
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def expire_overdue() -> int:
+    """Let the messages of runs past their deadline expire, where no sender is left to do it."""
+    expired = 0
+    async with open_database() as database:
+        async with database.read() as session:
+            runs = await overdue_runs(session, limit=RUNS_AT_ONCE)
+        ledger = open_ledger(database)
+        for run in runs:
+            if await ledger.is_open(run):
+                expired += await ledger.cancel_open(run, MessageState.EXPIRED)
+    get_run_logger().info("%d messages expired in runs past their deadline", expired)
+    return expired
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -356,3 +356,17 @@ def _described(row: CampaignRun) -> dict[str, Any]:
         "flow_run_id": str(row.flow_run_id) if row.flow_run_id else None,
         "scheduled_at": row.scheduled_at.isoformat() if row.scheduled_at else None,
     }
+
+
+async def overdue_runs(session: AsyncSession, *, limit: int) -> list[RunRef]:
+    """Runs that have not ended and are past their deadline, by the database's clock."""
+    query = (
+        select_model(CampaignRun)
+        .where(
+            col(CampaignRun.state).in_([RunState.OPEN.value, RunState.PAUSED.value]),
+            col(CampaignRun.deadline) <= await database_now(session),
+        )
+        .order_by(col(CampaignRun.deadline).desc())
+        .limit(limit)
+    )
+    return [run_ref(row) for row in await session.exec(query)]

@@ -470,3 +470,17 @@ async def test_housekeeping_settles_what_a_dead_sender_left(stage: Stage) -> Non
     assert "2 messages can be sent again" in (state.message or "")
     assert await stage.counts() == {"pending": 2}
     assert server.received == 0
+
+
+async def test_housekeeping_lets_an_overdue_run_expire(stage: Stage) -> None:
+    """A run whose flow never comes back does not keep messages sendable past the deadline."""
+    await stage.mail(1, username="x")
+    await stage.apply(delivery={"deadline": "1h"})
+    await stage.run()
+    await stage.execute("UPDATE campaign_run SET state = 'open'")
+    assert "0 expired" in ((await housekeeping(return_state=True)).message or "")
+    await stage.execute("UPDATE campaign_run SET deadline = '2026-01-01 00:00:00.000000'")
+    state = await housekeeping(return_state=True)
+
+    assert "2 expired" in (state.message or "")
+    assert await stage.counts() == {"expired": 2}
