@@ -135,7 +135,12 @@ class Claims(Journal):
     async def turn(
         self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        """Settle some and intend others, each under the lease that it was claimed with."""
+        """Settle some and intend others, each under the lease that it was claimed with.
+
+        In one transaction where they are of one lease. Of several, the results come first: an
+        intent that were stored before the result whose place it takes would break the bound on
+        what a killed sender leaves behind.
+        """
         homes = self._homes
         results: dict[_Portion, list[Delivery]] = {}
         intents: dict[_Portion, list[MessageId]] = {}
@@ -143,9 +148,14 @@ class Claims(Journal):
             results.setdefault(homes[delivery.message_id], []).append(delivery)
         for key in ids:
             intents.setdefault(homes[key], []).append(key)
-        portions = results | intents
+        if intents and len(results | intents) > 1:
+            await asyncio.gather(*(self._turn(one, group, ()) for one, group in results.items()))
+            results = {}
         granted = await asyncio.gather(
-            *(self._turn(one, results.get(one, ()), intents.get(one, ())) for one in portions)
+            *(
+                self._turn(one, results.get(one, ()), intents.get(one, ()))
+                for one in results | intents
+            )
         )
         if deliveries and self._tell is not None:
             self._tell()
