@@ -179,6 +179,12 @@ def database_errors(database: Database) -> Iterator[None]:
                 f"{database.url.database} is not an SQLite database.",
                 mend="Set IGNITION_DATABASE_URL to another file; this one was left as it is.",
             ) from error
+        if "disk is full" in reason or "No space left" in reason:
+            raise DatabaseError(
+                f"the disk under the database {database.url!r} is full: {reason}.",
+                mend="Make space there. Nothing that was stored is lost, and what was not sent is"
+                " sent when the run goes on or is retried.",
+            ) from error
         raise DatabaseError(
             f"the database {database.url!r} cannot be used: {reason}",
             mend=(
