@@ -1,4 +1,4 @@
-.PHONY: help setup check format types test demo docs lock wheel
+.PHONY: help setup check format types test chaos demo docs lock wheel
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
@@ -19,6 +19,9 @@ demo: .venv/.run ## Run an email and an SMS campaign through a real Prefect serv
 
 test: .venv/.dev ## Run the whole suite, on SQLite and PostgreSQL
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+chaos: .venv/.dev ## Kill, cut and fill what a run leans on, in the long form: half an hour
+	@CHAOS=1 $(BIN)/python -m pytest tests/faults
 
 check: .venv/.dev ## Look at style, types, imports, sizes and spelling; changes nothing
 	$(BIN)/ruff check .
