@@ -16,6 +16,7 @@ from typing import cast
 import aiosmtplib
 
 from ignition_ext.channels.smtp.conversation import Conversation
+from ignition_ext.channels.smtp.distance import Distance
 from ignition_ext.channels.smtp.exchange import Exchange
 from ignition_ext.channels.smtp.letter import make_letter
 from ignition_ext.channels.smtp.login import log_in
@@ -64,12 +65,15 @@ def tls_context(options: SmtpOptions) -> ssl.SSLContext:
     return context
 
 
-async def connect(options: SmtpOptions, login_gate: asyncio.Lock) -> Session:
+async def connect(
+    options: SmtpOptions, login_gate: asyncio.Lock, distance: Distance | None = None
+) -> Session:
     """Open one connection.
 
     Args:
         login_gate: held while logging in, so that a wrong password is tried by one connection
             and not by all of them at once.
+        distance: what is known of the way to the server.
 
     Raises:
         ConnectFailed: not reachable, TLS not offered or not trusted, greeting refused.
@@ -99,9 +103,10 @@ async def connect(options: SmtpOptions, login_gate: asyncio.Lock) -> Session:
             # What counts is the last EHLO: an extension may be withdrawn after STARTTLS.
             offer = _offer(client, options, greeting.message)
             pipelined = options.pipelining and offer.offers("PIPELINING")
-            conversation = Conversation(pipelining=pipelined)
+            way = distance or Distance()
+            conversation = Conversation(pipelining=pipelined, is_far=lambda: way.is_far)
             transport = cast(asyncio.Transport, client.transport)
-            wire = Wire(transport, conversation, options, beneath)
+            wire = Wire(transport, conversation, options, way, beneath)
     except BaseException:
         client.close()
         raise

@@ -1,8 +1,9 @@
 """What to write and what the replies mean, for one connection; pure, without a socket.
 
 MAIL, RCPT and DATA of a message go out together where the server announced PIPELINING (RFC 2920),
-and those of the next one right behind the final dot; one by one elsewhere. A body is written only
-after 354, so a group whose recipient was refused never delivers a message to nobody::
+and, where it is far away, those of the next one right behind the final dot; one by one elsewhere.
+A body is written only after 354, so a group whose recipient was refused never delivers a message
+to nobody::
 
     C: MAIL RCPT DATA                   C: <body> . MAIL RCPT DATA
     S: 250 250 354                      S: 250 250 250 354
@@ -13,6 +14,7 @@ after 354, so a group whose recipient was refused never delivers a message to no
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from ignition_ext.channels.smtp.classify import Stage, stops_run
 from ignition_ext.channels.smtp.letter import Letter
@@ -30,14 +32,19 @@ class UnaskedReply(Exception):
 class Conversation:
     """Letters in, bytes out; replies in, verdicts out.
 
+    Args:
+        pipelining: the commands of a message may go out together.
+        is_far: whether those of the next one may follow a dot that is not answered.
+
     Attributes:
         awaited: the commands that are written and not answered, oldest first.
         finished: letters with their verdict, to be taken away by the caller.
         over: nothing more may be written; what has no verdict then never gets one.
+        is_fresh: what is to be written begins a message while nothing is awaited.
     """
 
-    def __init__(self, *, pipelining: bool) -> None:
-        self._pipelining = pipelining
+    def __init__(self, *, pipelining: bool, is_far: Callable[[], bool] = lambda: True) -> None:
+        self._pipelining, self._is_far = pipelining, is_far
         self._queue: deque[Letter] = deque()
         # The letter whose DATA is not answered: nothing may be written behind that command.
         self._group: Letter | None = None
@@ -46,7 +53,7 @@ class Conversation:
         self._carried: Letter | None = None
         self.awaited: deque[tuple[Stage, Letter | None]] = deque()
         self.finished: list[tuple[Letter, Stage, Reply]] = []
-        self.over = False
+        self.over = self.is_fresh = False
 
     def begin(self, letter: Letter) -> None:
         """Send this one as soon as the letters before it allow."""
@@ -182,6 +189,9 @@ class Conversation:
         if self._group is not None or not self._queue or self.over:
             return
         if self._pipelining:
+            if self.awaited and not self._is_far():
+                return  # the last reply comes back here
+            self.is_fresh = not self.awaited
             letter = self._group = self._queue.popleft()
             self._write(letter.mail + letter.rcpt + _DATA)
             self.awaited.append((Stage.MAIL, letter))

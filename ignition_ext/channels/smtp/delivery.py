@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ignition_ext.channels.smtp.connection import Session, connect
+from ignition_ext.channels.smtp.distance import Distance
 from ignition_ext.channels.smtp.exchange import Exchange, session_error
 from ignition_ext.channels.smtp.feed import Feed
 from ignition_ext.channels.smtp.options import EmailEnvelope, SmtpOptions
@@ -66,6 +67,7 @@ class SmtpDelivery:
         self._setbacks = Setbacks(options)
         self._closing = asyncio.Event()
         self._login_gate = asyncio.Lock()
+        self._distance = Distance()
         self._probe = asyncio.Lock()
         self._sessions: set[Session] = set()
         self._timers: list[asyncio.TimerHandle] = []
@@ -253,7 +255,9 @@ class SmtpDelivery:
                 await self._drop(connection, session)
             connection.epoch = self._setbacks.epoch
             try:
-                session = await self._unless_closing(connect(self._options, self._login_gate))
+                session = await self._unless_closing(
+                    connect(self._options, self._login_gate, self._distance)
+                )
             except ChannelError as error:
                 self._setback(connection, error)
                 return None

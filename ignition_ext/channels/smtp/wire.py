@@ -13,6 +13,7 @@ import asyncio
 
 from ignition_ext.channels.smtp.classify import Stage
 from ignition_ext.channels.smtp.conversation import Conversation, UnaskedReply
+from ignition_ext.channels.smtp.distance import Distance
 from ignition_ext.channels.smtp.exchange import Exchange, answered, nonsense, unanswered
 from ignition_ext.channels.smtp.letter import Letter
 from ignition_ext.channels.smtp.options import SmtpOptions
@@ -40,6 +41,7 @@ class Wire(asyncio.BufferedProtocol):
     It reads into a buffer of its own: asyncio would allocate 256 KiB for each reply.
 
     Args:
+        distance: is told of round trips.
         beneath: the socket's transport where ``transport`` encrypts for it and it is known.
     """
 
@@ -48,13 +50,15 @@ class Wire(asyncio.BufferedProtocol):
         transport: asyncio.Transport,
         conversation: Conversation,
         options: SmtpOptions,
+        distance: Distance,
         beneath: asyncio.Transport | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport, self._beneath = transport, beneath
         self._encrypted = transport.get_extra_info("sslcontext") is not None
         self._conversation = conversation
-        self._options = options
+        self._options, self._distance = options, distance
+        self._asked_at: float | None = None
         self._parser = ReplyParser()
         # A view, not the buffer itself: asyncio's TLS reads into slices of it.
         self._read = memoryview(bytearray(_READ_SIZE))
@@ -147,6 +151,9 @@ class Wire(asyncio.BufferedProtocol):
             for reply in self._parser.feed(bytes(self._read[:nbytes])):
                 conversation.receive(reply)
                 self._since = self._loop.time()
+                if self._asked_at is not None:
+                    self._distance.note(self._since - self._asked_at)
+                    self._asked_at = None
         except MalformedReply as error:
             fault = nonsense(str(error), self._options.server)
         except UnaskedReply as error:
@@ -190,6 +197,9 @@ class Wire(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             self._end(LinkLost("the connection is closing"))
             return
+        if self._conversation.is_fresh:
+            self._conversation.is_fresh = False
+            self._asked_at = self._loop.time()
         before, letter, behind = self._conversation.take_output()
         if letter is None or sum(map(len, before)) <= _ONE_WRITE:
             self._transport.write(b"".join((*before, behind)))

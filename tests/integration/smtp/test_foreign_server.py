@@ -161,3 +161,15 @@ async def test_421(sink: Any, sender: Any, options: Any) -> None:
     assert caught.value.temporary
     outcomes = sender.journal.settled.values()
     assert {(o.kind, o.charges_attempt) for o in outcomes} == {(OutcomeKind.DEFERRED, False)}
+
+
+async def test_a_sink_that_answers_late_and_out_of_order_is_understood(
+    sink: Any, sender: Any, options: Any
+) -> None:
+    """With -W it would answer commands behind a final dot before the dot itself."""
+    port, folder = await sink("-W", ".:1")
+
+    await sender.send(SmtpTransport(options(port, connections=20)), _PEOPLE[:40])
+
+    assert sender.with_outcome(OutcomeKind.ACCEPTED) == set(_PEOPLE[:40])
+    assert _dumped(folder) == Counter(_PEOPLE[:40])

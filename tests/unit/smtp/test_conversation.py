@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ignition_ext.channels.smtp.classify import Stage
 from ignition_ext.channels.smtp.conversation import Conversation, UnaskedReply
+from ignition_ext.channels.smtp.distance import FAR_SECONDS, LOOKS, Distance
 from ignition_ext.channels.smtp.letter import Letter
 from ignition_ext.channels.smtp.replies import MalformedReply, Reply
 
@@ -205,6 +206,39 @@ def test_next_envelope_stands_behind_the_final_dot() -> None:
 
     assert _output(conversation) == b"body 0\r\n.\r\n" + _GROUP.replace(b"0", b"1")
     assert not conversation.has_output
+
+
+def test_nothing_stands_behind_the_final_dot_where_the_server_is_near() -> None:
+    """Some answer such commands before the dot; there is no round trip to be saved."""
+    conversation = Conversation(pipelining=True, is_far=lambda: False)
+    for number in range(2):
+        conversation.begin(_letter(number))
+    assert _output(conversation) == _GROUP
+    for code in (250, 250, 354):
+        conversation.receive(Reply(code=code))
+    assert _output(conversation) == b"body 0\r\n.\r\n"
+    assert not conversation.has_output
+
+    conversation.receive(Reply(code=250))
+    assert _output(conversation) == _GROUP.replace(b"0", b"1")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "far"),
+    [
+        ([], False),
+        ([0.02] * (LOOKS - 1), False),
+        ([0.02] * LOOKS, True),
+        ([0.02] * LOOKS + [0.001], False),
+        ([FAR_SECONDS] * LOOKS, True),
+    ],
+)
+def test_a_server_is_far_when_no_round_trip_was_short(seconds: list[float], far: bool) -> None:
+    """A busy machine makes some of them seem long."""
+    distance = Distance()
+    for each in seconds:
+        distance.note(each)
+    assert distance.is_far is far
 
 
 def test_a_body_is_not_written_again() -> None:
