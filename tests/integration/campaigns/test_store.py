@@ -84,8 +84,8 @@ async def test_a_change_is_a_new_version_and_the_old_one_stays(acme: Database) -
     versions = await rows(acme, CampaignVersion)
     assert (second.version, second.changed) == (2, True)
     assert [version.definition["throttle"] for version in versions] == [
-        {"per_second": None},
-        {"per_second": 5.0},
+        {"per_second": None, "per_domain": None},
+        {"per_second": 5.0, "per_domain": None},
     ]
     audit = (await rows(acme, AuditLog))[-1]
     assert (audit.actor, audit.action, audit.subject) == (
