@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,13 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.timeout(1800)
+
+CHAOS = bool(os.environ.get("CHAOS"))
+PAIRS = [("email", "sqlite"), ("sms", "postgresql")]
+if CHAOS:
+    PAIRS += [("email", "postgresql"), ("sms", "sqlite")]
+each_way = pytest.mark.parametrize(("channel", "database_url"), PAIRS, indirect=["database_url"])
+"""Each channel and each database; every pair of them in the long form."""
 
 
 def _kill_at_random(
@@ -50,7 +58,7 @@ def test_nobody_gets_two_and_few_are_uncertain(
     assert set(states.values()) <= {"sent", "delivered", "uncertain"}
 
 
-@pytest.mark.parametrize("channel", ["email", "sms"])
+@each_way
 def test_nothing_is_missed_and_copies_are_recognisable(
     channel: str,
     database_url: str,
@@ -89,7 +97,7 @@ def test_no_part_of_a_long_text_comes_twice(
     chaos: bool,
 ) -> None:
     """A text of two parts is one message: whoever has half of it gets no second copy of that."""
-    total, kills = (10_000, 5) if chaos else (800, 2)
+    total, kills = (10_000, 5) if chaos else (400, 2)
     far = counter("sms")
     stage = open_stage(database_url, "sms", long=True)
     addresses = stage.fill(total)

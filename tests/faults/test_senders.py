@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import Any
@@ -9,6 +10,13 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.timeout(600)
+
+CHAOS = bool(os.environ.get("CHAOS"))
+PAIRS = [("email", "sqlite"), ("sms", "postgresql")]
+if CHAOS:
+    PAIRS += [("email", "postgresql"), ("sms", "sqlite")]
+each_way = pytest.mark.parametrize(("channel", "database_url"), PAIRS, indirect=["database_url"])
+"""Each channel and each database; every pair of them in the long form."""
 
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
@@ -28,7 +36,7 @@ def test_two_senders_share_a_run(
     assert set(stage.check(far, addresses).values()) <= {"sent", "delivered"}
 
 
-@pytest.mark.parametrize("channel", ["email", "sms"])
+@each_way
 def test_a_stop_finishes_what_is_on_the_wire(
     channel: str, database_url: str, open_stage: Any, far_smtp: Any, far_smsc: Any, wait: Any
 ) -> None:
@@ -51,7 +59,7 @@ def test_a_stop_finishes_what_is_on_the_wire(
     assert set(stage.check(far, addresses).values()) <= {"sent", "delivered"}
 
 
-@pytest.mark.parametrize("channel", ["email", "sms"])
+@each_way
 def test_a_stop_leaves_uncertain_only_what_is_unanswered(
     channel: str, database_url: str, open_stage: Any, far_smtp: Any, far_smsc: Any, wait: Any
 ) -> None:
@@ -74,7 +82,7 @@ def test_a_stop_leaves_uncertain_only_what_is_unanswered(
     assert set(states.values()) <= {"sent", "delivered", "pending", "uncertain"}
 
 
-@pytest.mark.parametrize("channel", ["email", "sms"])
+@each_way
 def test_a_sender_that_stood_still_sends_nothing_it_lost(
     channel: str, database_url: str, open_stage: Any, counter: Any, wait: Any
 ) -> None:

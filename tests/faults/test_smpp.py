@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -68,7 +69,13 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+# Each on one of the databases, on both in the long form.
+WHERE = [(case, ("sqlite", "postgresql")[number % 2]) for number, case in enumerate(CASES)]
+if os.environ.get("CHAOS"):
+    WHERE = [(case, database) for case in CASES for database in ("sqlite", "postgresql")]
+
+
+@pytest.mark.parametrize(("case", "database_url"), WHERE, indirect=["database_url"])
 def test_the_ledger_agrees_with_a_message_centre_that_misbehaves(
     case: str, database_url: str, open_stage: Any, far_smsc: Any
 ) -> None:

@@ -34,7 +34,11 @@ def test_421_at_any_point_costs_nothing(database_url: str, open_stage: Any, far_
     assert set(stage.check(far, stage.addresses).values()) == {"sent"}
 
 
-@pytest.mark.parametrize("do", ["hang-up", "reset"])
+@pytest.mark.parametrize(
+    ("do", "database_url"),
+    [("hang-up", "sqlite"), ("reset", "postgresql")],
+    indirect=["database_url"],
+)
 def test_a_link_lost_before_or_after_the_final_dot(
     do: str, database_url: str, open_stage: Any, far_smtp: Any
 ) -> None:
