@@ -147,7 +147,8 @@ class Claims(Journal):
         for delivery in deliveries:
             results.setdefault(homes[delivery.message_id], []).append(delivery)
         for key in ids:
-            intents.setdefault(homes[key], []).append(key)
+            if (home := homes.get(key)) is not None:  # refused before: it is refused again
+                intents.setdefault(home, []).append(key)
         if intents and len(results | intents) > 1:
             await asyncio.gather(*(self._turn(one, group, ()) for one, group in results.items()))
             results = {}
@@ -170,6 +171,10 @@ class Claims(Journal):
             if self._homes.get(delivery.message_id) is portion:
                 del self._homes[delivery.message_id]
         portion.unsettled -= len(deliveries)
+        for key in ids:
+            if key not in granted and self._homes.get(key) is portion:
+                del self._homes[key]  # not ours any more; should it be again, it is taken anew
+                portion.unsettled -= 1
         return granted
 
     # claiming
@@ -200,11 +205,23 @@ class Claims(Journal):
             journal = LedgerJournal(self._ledger, self._run, lease.id, self._retry, bind=self._bind)
             portion = _Portion(lease.id, journal, len(lease.messages))
             self._portions[lease.id] = portion
+            fresh = [message for message in lease.messages if not self._has_moved(message.id)]
             self._homes.update((message.id, portion) for message in lease.messages)
-            self.claimed += len(lease.messages)
-            self._ready.extend(lease.messages)
+            self.claimed += len(fresh)
+            self._ready.extend(fresh)
         finally:
             self._claiming = None
+
+    def _has_moved(self, key: MessageId) -> bool:
+        """Whether we hold this message under an older lease, which lapsed, and claimed it again.
+
+        The copy that is under way goes out under the new lease; a second one beside it might be
+        intended in the same turn, and both would be sent.
+        """
+        before = self._homes.get(key)
+        if before is not None:
+            before.unsettled -= 1
+        return before is not None
 
     async def _end_settled(self) -> None:
         """Leave leases of which nothing is left."""

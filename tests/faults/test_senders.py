@@ -53,7 +53,7 @@ def test_a_stop_finishes_what_is_on_the_wire(
 
     states = stage.check(far, addresses)
     assert set(states.values()) <= {"sent", "delivered", "pending"}
-    assert 40 <= len(far.taken()) < len(addresses)
+    assert 0 < len(far.taken()) < len(addresses)
     # Nothing waits for the lease of ten minutes: the successor has it all.
     stage.drain()
     assert set(stage.check(far, addresses).values()) <= {"sent", "delivered"}

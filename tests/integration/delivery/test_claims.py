@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -40,3 +41,33 @@ async def test_results_are_stored_before_intents_that_take_their_places(
     on_the_wire = [list(states.values()).count("sending") for pair in seen for states in pair]
     assert max(on_the_wire) == 1
     assert set((await stage.states()).values()) == {MessageState.SENT, MessageState.SENDING}
+
+
+async def test_a_message_that_is_claimed_again_is_not_handed_out_twice(stage: Any) -> None:
+    """Its lease lapsed while it waited for a place: the copy that waits is the only one."""
+    addresses = ["ada@example.com", "bob@example.com", "cyd@example.com"]
+    await stage.fill(*addresses)
+    claims = Claims(
+        stage.ledger,
+        stage.run,
+        StandardRetry(),
+        bind="",
+        most=20,
+        portion=2,
+        duration=timedelta(seconds=0.5),
+    )
+    await claims.prepare()
+    held = await claims.take()
+    async with asyncio.timeout(30):
+        while set((await stage.states()).values()) != {MessageState.PENDING}:
+            await stage.ledger.recover(stage.run)
+    taken = [held]
+    while (message := await claims.take()) is not None:
+        taken.append(message)
+    ids = [message.id for message in taken]
+    granted = await claims.intend(ids)
+    await claims.release()
+
+    assert sorted(message.address for message in taken) == addresses
+    assert granted <= set(ids)
+    assert claims.claimed == len(addresses)
