@@ -5,12 +5,14 @@ Two implementations, SQLite and PostgreSQL, held to one test suite. All times ar
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
+from ignition_ext.ledger.rows import document
 from ignition_ext.values import (
     Channel,
     Delivery,
@@ -49,18 +51,81 @@ class SnapshotResult:
     known: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedMessage:
-    """A message that the lease's holder may send; ``attempts`` counts those before this one."""
+    """A message that the lease's holder may send.
 
-    id: MessageId
-    channel: Channel
-    address: str
-    domain: str
-    locale: str | None
-    timezone: str | None
-    attempts: int
-    data: Mapping[str, Any]
+    Its columns stay the JSON that the ledger holds until somebody asks for them: who only hands
+    them on to another process never reads them. No dataclass, because of that.
+
+    Args:
+        data: the recipient's columns, or their JSON.
+
+    Attributes:
+        attempts: how many were made before this one.
+    """
+
+    __slots__ = (
+        "_data",
+        "_document",
+        "address",
+        "attempts",
+        "channel",
+        "domain",
+        "id",
+        "locale",
+        "timezone",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: MessageId,
+        channel: Channel,
+        address: str,
+        domain: str,
+        locale: str | None,
+        timezone: str | None,
+        attempts: int,
+        data: Mapping[str, Any] | str,
+    ) -> None:
+        self.id, self.channel, self.address, self.domain = id, channel, address, domain
+        self.locale, self.timezone, self.attempts = locale, timezone, attempts
+        self._document: str | None = None
+        self._data: Mapping[str, Any] | None = None
+        if isinstance(data, str):
+            self._document = data
+        else:
+            self._data = data
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The recipient's columns, read from their JSON when first asked for."""
+        if self._data is None:
+            assert self._document is not None
+            columns: Mapping[str, Any] = json.loads(self._document)
+            self._data = columns
+        return self._data
+
+    @property
+    def document(self) -> str:
+        """The recipient's columns as JSON."""
+        if self._document is None:
+            assert self._data is not None
+            self._document = document(self._data)
+        return self._document
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ClaimedMessage):
+            return NotImplemented
+        return self._fields == other._fields
+
+    def __repr__(self) -> str:
+        return f"ClaimedMessage(id={self.id!r}, address={self.address!r})"
+
+    @property
+    def _fields(self) -> tuple[Any, ...]:
+        plain = (self.id, self.channel, self.address, self.domain, self.locale, self.timezone)
+        return (*plain, self.attempts, self.data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -113,7 +112,7 @@ class PostgresWork(Work):
                 locale=row[4],
                 timezone=row[5],
                 attempts=row[6],
-                data=json.loads(row[7]),
+                data=row[7],
             )
             for row in rows
             if row[8] is None

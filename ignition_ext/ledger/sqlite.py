@@ -136,7 +136,7 @@ class SqliteWork(Work):
                 locale=row[4],
                 timezone=row[5],
                 attempts=row[6],
-                data=json.loads(row[7]),
+                data=row[7],
             )
             for row in claimed
         ]
