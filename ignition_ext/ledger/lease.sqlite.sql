@@ -57,13 +57,17 @@ SELECT (SELECT d.not_before FROM message_due d
          WHERE l.run_id = :run_id AND l.id <> :lease_id);
 
 -- name: settle_accepted
-UPDATE message
-   SET state = 'sent', seq = seq + 1, attempts = attempts + 1, lease_id = NULL,
-       code = ?, enhanced = ?, detail = ?, provider_id = coalesce(nullif(?, ''), provider_id),
-       failure_class = NULL, parts = coalesce(nullif(?, 0), parts),
-       sent_at = coalesce(sent_at, strftime('%Y-%m-%d %H:%M:%f000', 'now')),
+-- One statement for all: each one that ends lets go of the interpreter and has to wait for it.
+UPDATE message AS m
+   SET state = 'sent', seq = m.seq + 1, attempts = m.attempts + 1, lease_id = NULL,
+       code = c.value ->> 1, enhanced = c.value ->> 2, detail = c.value ->> 3,
+       provider_id = coalesce(nullif(c.value ->> 4, ''), m.provider_id),
+       failure_class = NULL, parts = coalesce(nullif(c.value ->> 5, 0), m.parts),
+       sent_at = coalesce(m.sent_at, strftime('%Y-%m-%d %H:%M:%f000', 'now')),
        updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
- WHERE id = ? AND run_at = ? AND state = 'sending' AND lease_id = ?;
+  FROM json_each(:told) c
+ WHERE m.id = c.value ->> 0 AND m.run_at = :run_at
+   AND m.state = 'sending' AND m.lease_id = :lease_id;
 
 -- name: note_accepted
 -- Runs after the UPDATE that it tells of.
@@ -73,20 +77,23 @@ SELECT m.id, m.seq, m.run_at, m.tenant_id, m.updated_at, 'sending', 'sent', m.at
        m.detail, m.intended_at
   FROM json_each(:ids) c CROSS JOIN message m ON m.id = c.value AND m.run_at = :run_at;
 
--- name: read_lease
-SELECT 1
-  FROM sender_lease l JOIN campaign_run r ON r.id = l.run_id
- WHERE l.id = :lease_id AND l.run_at = :run_at AND l.run_id = :run_id
-   AND l.until > strftime('%Y-%m-%d %H:%M:%f000', 'now') AND r.state = 'open'
-   AND (r.deadline IS NULL OR r.deadline > strftime('%Y-%m-%d %H:%M:%f000', 'now'));
+-- name: find_claimed
+-- Those that may be intended, in one row.
+SELECT group_concat(m.id, ' ')
+  FROM json_each(:ids) c CROSS JOIN message m ON m.id = c.value AND m.run_at = :run_at
+ WHERE m.state = 'claimed' AND m.lease_id = :lease_id
+   AND EXISTS (SELECT 1
+                 FROM sender_lease l JOIN campaign_run r ON r.id = l.run_id
+                WHERE l.id = :lease_id AND l.run_at = :run_at AND l.run_id = :run_id
+                  AND l.until > strftime('%Y-%m-%d %H:%M:%f000', 'now') AND r.state = 'open'
+                  AND (r.deadline IS NULL
+                       OR r.deadline > strftime('%Y-%m-%d %H:%M:%f000', 'now')));
 
 -- name: intend
 UPDATE message
    SET state = 'sending', intended_at = strftime('%Y-%m-%d %H:%M:%f000', 'now'),
        updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
- WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at
-   AND state = 'claimed' AND lease_id = :lease_id
-RETURNING id;
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at;
 
 -- name: renew
 UPDATE sender_lease

@@ -145,33 +145,40 @@ class SqliteWork(Work):
     async def turn(
         self, run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        run_at = stored(run.run_at)
+        # One statement for many rows each time: whoever ends a statement waits for the interpreter.
         if accepted.ids:
             keys = [key.hex for key in accepted.ids]
             rows = zip(
+                keys,
                 accepted.codes,
                 accepted.enhanced,
                 accepted.details,
                 accepted.provider_ids,
                 accepted.counts or repeat(0),
-                keys,
-                repeat(run_at),
-                repeat(lease.hex),
                 strict=False,
             )
-            told = self._connection.executemany(_STATEMENTS["settle_accepted"], rows).rowcount
-            if told != len(keys):
+            told = json.dumps(list(rows), ensure_ascii=False)
+            if await self._change("settle_accepted", run, lease, told=told) != len(keys):
                 raise NotHeldError
-            await self.fetch("note_accepted", ids=keys, run_at=run_at)
-        if not ids or not await self.fetch(
-            "read_lease", lease_id=lease, run_id=run.id, run_at=run_at
-        ):
+            await self._change("note_accepted", run, lease, ids=json.dumps(keys))
+        if not ids:
             return frozenset()
-        intended = await self.fetch("intend", ids=ids, run_at=run_at, lease_id=lease)
+        ((found,),) = await self.fetch(
+            "find_claimed", ids=ids, run_id=run.id, run_at=run.run_at, lease_id=lease
+        )
+        if found is None:
+            return frozenset()
+        claimed = found.split()
+        await self._change("intend", run, lease, ids=json.dumps(claimed))
         granted = frozenset(ids)
-        if len(intended) == len(granted):
+        if len(claimed) == len(granted):
             return granted
-        return frozenset(MessageId(UUID(key)) for (key,) in intended)
+        return frozenset(MessageId(UUID(key)) for key in claimed)
+
+    async def _change(self, name: str, run: RunRef, lease: LeaseId, /, **texts: str) -> int:
+        """Rows that a statement for many changed."""
+        fixed = {"run_at": stored(run.run_at), "lease_id": lease.hex}
+        return self._connection.execute(_STATEMENTS[name], fixed | texts).rowcount
 
     async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
         rows = zip(
