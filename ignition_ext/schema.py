@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -61,9 +62,17 @@ def script_config() -> Config:
 
 def head_revision() -> str:
     """The revision that this release works with."""
-    head = ScriptDirectory.from_config(script_config()).get_current_head()
-    assert head is not None
+    head, _ = _revisions()
     return head
+
+
+@cache
+def _revisions() -> tuple[str, frozenset[str]]:
+    """The newest revision and all that this release knows; each script is read for it, once."""
+    scripts = ScriptDirectory.from_config(script_config())
+    head = scripts.get_current_head()
+    assert head is not None
+    return head, frozenset(script.revision for script in scripts.walk_revisions())
 
 
 async def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str | None]:
@@ -138,8 +147,7 @@ async def require_current(database: Database) -> None:
 
 
 def _refuse_newer(database: Database, revision: str | None) -> None:
-    scripts = ScriptDirectory.from_config(script_config())
-    known = {script.revision for script in scripts.walk_revisions()}
+    _, known = _revisions()
     if revision is not None and revision not in known:
         raise DatabaseError(
             f"the database {database.url!r} is at revision {revision}, which this release does not"
