@@ -141,6 +141,27 @@ class Claims(Journal):
         intent that were stored before the result whose place it takes would break the bound on
         what a killed sender leaves behind.
         """
+        home = self._home_of_all(deliveries, ids)
+        if home is not None:
+            granted = await self._turn(home, deliveries, ids)
+        else:
+            granted = await self._turn_each(deliveries, ids)
+        if deliveries and self._tell is not None:
+            self._tell()
+        return granted
+
+    def _home_of_all(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> _Portion | None:
+        """The portion that all of these are of; None where there is no such one."""
+        homes = self._homes
+        found = {homes.get(delivery.message_id) for delivery in deliveries}
+        found.update([homes.get(key) for key in ids])
+        return found.pop() if len(found) == 1 else None
+
+    async def _turn_each(
+        self, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
+    ) -> frozenset[MessageId]:
         homes = self._homes
         results: dict[_Portion, list[Delivery]] = {}
         intents: dict[_Portion, list[MessageId]] = {}
@@ -158,9 +179,7 @@ class Claims(Journal):
                 for one in results | intents
             )
         )
-        if deliveries and self._tell is not None:
-            self._tell()
-        return granted[0] if len(granted) == 1 else frozenset().union(*granted)
+        return frozenset().union(*granted)
 
     async def _turn(
         self, portion: _Portion, deliveries: Sequence[Delivery], ids: Sequence[MessageId]
