@@ -78,7 +78,7 @@ SELECT m.id, m.seq, m.run_at, m.tenant_id, m.updated_at, 'sending', 'sent', m.at
   FROM json_each(:ids) c CROSS JOIN message m ON m.id = c.value AND m.run_at = :run_at;
 
 -- name: find_claimed
--- Those that may be intended, in one row.
+-- Those that may be intended, in one row: none when the lease or the run is over.
 SELECT group_concat(m.id, ' ')
   FROM json_each(:ids) c CROSS JOIN message m ON m.id = c.value AND m.run_at = :run_at
  WHERE m.state = 'claimed' AND m.lease_id = :lease_id
@@ -90,10 +90,12 @@ SELECT group_concat(m.id, ' ')
                        OR r.deadline > strftime('%Y-%m-%d %H:%M:%f000', 'now')));
 
 -- name: intend
+-- Those that find_claimed named, in the same transaction.
 UPDATE message
    SET state = 'sending', intended_at = strftime('%Y-%m-%d %H:%M:%f000', 'now'),
        updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
- WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at;
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND run_at = :run_at
+   AND state = 'claimed' AND lease_id = :lease_id;
 
 -- name: renew
 UPDATE sender_lease

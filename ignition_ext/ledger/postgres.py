@@ -61,9 +61,6 @@ class PostgresWork(Work):
         assert isinstance(value, UUID)
         return value
 
-    def uuids(self, value: Any) -> list[UUID]:
-        return list(value)
-
     def time(self, value: Any) -> datetime:
         assert isinstance(value, datetime)
         return value

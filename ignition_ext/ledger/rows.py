@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -49,11 +49,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldLease:
-    """A lease's row, locked by the open transaction, and the messages that it was given for."""
+    """A lease's row, locked by the open transaction.
+
+    Attributes:
+        message_ids: those that it was given for, as the driver has them: they go back to it only.
+    """
 
     id: UUID
     run_at: datetime
-    message_ids: Sequence[UUID]
+    message_ids: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

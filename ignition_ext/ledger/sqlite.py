@@ -73,9 +73,6 @@ class SqliteWork(Work):
     def uuid(self, value: Any) -> UUID:
         return UUID(hex=value)
 
-    def uuids(self, value: Any) -> list[UUID]:
-        return [UUID(hex=key) for key in json.loads(value)]
-
     def time(self, value: Any) -> datetime:
         return datetime.strptime(value, _TIME).replace(tzinfo=UTC)
 
@@ -145,40 +142,43 @@ class SqliteWork(Work):
     async def turn(
         self, run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        # One statement for many rows each time: whoever ends a statement waits for the interpreter.
+        # One statement for many rows each time: whoever ends a step waits for the interpreter.
+        names = {"run_at": stored(run.run_at), "lease_id": lease.hex, "run_id": run.id.hex}
         if accepted.ids:
-            keys = [key.hex for key in accepted.ids]
-            rows = zip(
-                keys,
-                accepted.codes,
-                accepted.enhanced,
-                accepted.details,
-                accepted.provider_ids,
-                accepted.counts or repeat(0),
-                strict=False,
-            )
-            told = json.dumps(list(rows), ensure_ascii=False)
-            if await self._change("settle_accepted", run, lease, told=told) != len(keys):
-                raise NotHeldError
-            await self._change("note_accepted", run, lease, ids=json.dumps(keys))
-        if not ids:
-            return frozenset()
-        ((found,),) = await self.fetch(
-            "find_claimed", ids=ids, run_id=run.id, run_at=run.run_at, lease_id=lease
-        )
-        if found is None:
-            return frozenset()
-        claimed = found.split()
-        await self._change("intend", run, lease, ids=json.dumps(claimed))
-        granted = frozenset(ids)
-        if len(claimed) == len(granted):
-            return granted
-        return frozenset(MessageId(UUID(key)) for key in claimed)
+            self._settle(accepted, names)
+        return self._intend(ids, names) if ids else frozenset()
 
-    async def _change(self, name: str, run: RunRef, lease: LeaseId, /, **texts: str) -> int:
-        """Rows that a statement for many changed."""
-        fixed = {"run_at": stored(run.run_at), "lease_id": lease.hex}
-        return self._connection.execute(_STATEMENTS[name], fixed | texts).rowcount
+    def _settle(self, accepted: Accepted, names: Mapping[str, str]) -> None:
+        keys = [key.hex for key in accepted.ids]
+        rows = zip(
+            keys,
+            accepted.codes,
+            accepted.enhanced,
+            accepted.details,
+            accepted.provider_ids,
+            accepted.counts or repeat(0),
+            strict=False,
+        )
+        told = {"told": json.dumps(list(rows), ensure_ascii=False)}
+        execute = self._connection.execute
+        if execute(_STATEMENTS["settle_accepted"], {**names, **told}).rowcount != len(keys):
+            raise NotHeldError
+        execute(_STATEMENTS["note_accepted"], {**names, "ids": json.dumps(keys)})
+
+    def _intend(self, ids: Sequence[MessageId], names: Mapping[str, str]) -> frozenset[MessageId]:
+        keys = {"ids": json.dumps([key.hex for key in ids])}
+        execute = self._connection.execute
+        # Not RETURNING: it costs as much again as the rest of the statement.
+        ((found,),) = execute(_STATEMENTS["find_claimed"], {**names, **keys}).fetchall()
+        if not found:
+            return frozenset()
+        granted = frozenset(ids)
+        claimed: list[str] = found.split()
+        if len(claimed) != len(granted):
+            granted = frozenset(MessageId(UUID(key)) for key in claimed)
+            keys = {"ids": json.dumps(claimed)}
+        execute(_STATEMENTS["intend"], {**names, **keys})
+        return granted
 
     async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
         rows = zip(

@@ -77,10 +77,6 @@ class Work(ABC):
         """A key as it came from the driver."""
 
     @abstractmethod
-    def uuids(self, value: Any) -> list[UUID]:
-        """A list of keys as it came from the driver."""
-
-    @abstractmethod
     def time(self, value: Any) -> datetime:
         """A time as it came from the driver, aware."""
 
@@ -173,14 +169,12 @@ class Work(ABC):
         if not rows:
             return None
         key, run_at, message_ids = rows[0]
-        return HeldLease(
-            id=self.uuid(key), run_at=self.time(run_at), message_ids=self.uuids(message_ids)
-        )
+        return HeldLease(id=self.uuid(key), run_at=self.time(run_at), message_ids=message_ids)
 
     async def lock_held(self, lease: HeldLease) -> list[Held]:
         """The messages that a lease still holds, under a lock."""
         return await self.lock(
-            "lock_held", ids=list(lease.message_ids), run_at=lease.run_at, lease_id=lease.id
+            "lock_held", ids=lease.message_ids, run_at=lease.run_at, lease_id=lease.id
         )
 
     async def apply(self, changes: Sequence[Change]) -> None:
