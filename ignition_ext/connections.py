@@ -1,7 +1,8 @@
 """The connections of the hot path, held open beside SQLAlchemy's pool: no look at each checkout.
 
 PostgreSQL's are few and used again last in, first out. SQLite's live in a thread each, where a
-whole transaction costs one hop from the event loop instead of one for each statement.
+whole transaction costs one hop from the event loop instead of one for each statement; one more is
+the event loop's own, for transactions that take less time than a hop.
 """
 
 from __future__ import annotations
@@ -147,6 +148,54 @@ class SqliteThread:
             executor.shutdown()
 
     def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class SqliteHere:
+    """One connection in the event loop's own thread, opened at its first use.
+
+    For transactions of a few rows, which nobody else waits for: handing one to a thread and being
+    told of its end would take longer than itself.
+
+    Args:
+        path: the database file.
+        prepare: sets the connection up.
+    """
+
+    def __init__(self, path: str, prepare: Callable[[sqlite3.Connection], None]) -> None:
+        self._path, self._prepare = path, prepare
+        self._connection: sqlite3.Connection | None = None
+
+    def begin(self) -> sqlite3.Connection | None:
+        """The connection in a transaction that may write; None while another one writes.
+
+        Raises:
+            sqlite3.OperationalError: the database cannot be used.
+        """
+        connection = self._connection or self._open()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                return None
+            raise
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            self._prepare(connection)
+            connection.execute("PRAGMA busy_timeout=0")  # the event loop does not wait
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    async def close(self) -> None:
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from ignition_ext.connections import HOT_OPTIONS, PostgresConnections, SqliteThread
+from ignition_ext.connections import HOT_OPTIONS, PostgresConnections, SqliteHere, SqliteThread
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.one_host import require_one_host
 
@@ -61,6 +61,7 @@ class Database:
         hot: the ledger's own connections to PostgreSQL; None on SQLite.
         writer: SQLite's connection for the ledger's transactions that write; None on PostgreSQL.
         reader: the same for those that only read, so that long ones hold up no writer.
+        here: the same for short ones that write, in the event loop's own thread.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
@@ -71,11 +72,13 @@ class Database:
         self.hot: PostgresConnections | None = None
         self.writer: SqliteThread | None = None
         self.reader: SqliteThread | None = None
+        self.here: SqliteHere | None = None
         if self.dialect == "sqlite":
             assert self.url.database is not None
             _require_file(Path(self.url.database))
             self.writer = SqliteThread(self.url.database, _prepare_sqlite)
             self.reader = SqliteThread(self.url.database, _prepare_sqlite)
+            self.here = SqliteHere(self.url.database, _prepare_sqlite)
             self.engine: AsyncEngine = create_async_engine(self.url, pool_size=pool_size)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
@@ -138,7 +141,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection that is idle."""
-        for kept in (self.hot, self.writer, self.reader):
+        for kept in (self.hot, self.writer, self.reader, self.here):
             if kept is not None:
                 await kept.close()
         await self.engine.dispose()

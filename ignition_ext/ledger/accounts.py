@@ -56,8 +56,8 @@ class SqlLedger(Ledger):
         """
 
     @abstractmethod
-    async def alone(self, body: Body[T]) -> T:
-        """The same for a body of one statement."""
+    async def briefly(self, body: Body[T], *, rows: int, alone: bool) -> T:
+        """The same for a body that changes so many rows, ``alone``: with one statement."""
 
     @abstractmethod
     def prepare(self, batch: Sequence[NewMessage]) -> Prepared:
@@ -119,7 +119,9 @@ class SqlLedger(Ledger):
     ) -> frozenset[MessageId]:
         if not ids:
             return frozenset()
-        return await self.alone(lambda work: work.turn(run, lease, Accepted(), ids))
+        return await self.briefly(
+            lambda work: work.turn(run, lease, Accepted(), ids), rows=len(ids), alone=True
+        )
 
     async def settle(
         self,
@@ -150,9 +152,8 @@ class SqlLedger(Ledger):
         if usual:
             body = partial(settling.settle_most, turn=turn, usual=usual, others=others)
             with suppress(NotHeldError):
-                if others or any(one.parts for one in usual):
-                    return await self.transact(body)
-                return await self.alone(body)
+                alone = not others and not any(one.parts for one in usual)
+                return await self.briefly(body, rows=len(deliveries) + len(ids), alone=alone)
         return await self.transact(partial(settling.settle_each, turn=turn, deliveries=deliveries))
 
     async def release(self, run: RunRef, lease: LeaseId) -> int:

@@ -196,7 +196,9 @@ class PostgresLedger(SqlLedger):
 
         return await self._again(whole)
 
-    async def alone(self, body: Body[T]) -> T:
+    async def briefly(self, body: Body[T], *, rows: int, alone: bool) -> T:
+        if not alone:
+            return await self.transact(body)
         # A statement without BEGIN commits itself: one round trip.
         return await self._again(lambda connection: body(PostgresWork(connection)))
 

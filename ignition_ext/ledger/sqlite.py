@@ -25,6 +25,8 @@ from ignition_ext.values import Channel, LeaseId, MessageId, RunRef
 
 T = TypeVar("T")
 _STATEMENTS = load_statements("message.sqlite.sql", "lease.sqlite.sql", "part.sqlite.sql")
+FEW = 200
+"""Rows whose transaction is over in about a millisecond: the event loop can wait for it."""
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
@@ -203,18 +205,16 @@ class SqliteLedger(SqlLedger):
     async def transact(self, body: Body[T]) -> T:
         def whole(connection: sqlite3.Connection, stopped: threading.Event) -> T:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                done = _driven(body(SqliteWork(connection)))
-                connection.execute("ROLLBACK" if stopped.is_set() else "COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return done
+            return _ended(connection, body, stopped)
 
         return await self._call(self._database.writer, whole)
 
-    async def alone(self, body: Body[T]) -> T:
+    async def briefly(self, body: Body[T], *, rows: int, alone: bool) -> T:
+        assert self._database.here is not None
+        if rows <= FEW:
+            with self._told():
+                if (connection := self._database.here.begin()) is not None:
+                    return _ended(connection, body)
         return await self.transact(body)
 
     def prepare(self, batch: Sequence[NewMessage]) -> Prepared:
@@ -256,6 +256,21 @@ class SqliteLedger(SqlLedger):
                 f"the database {self._database.url!r} failed: {error}",
                 mend="Check its disk, and that no other program keeps it locked.",
             ) from error
+
+
+def _ended(
+    connection: sqlite3.Connection, body: Body[T], stopped: threading.Event | None = None
+) -> T:
+    """What ``body`` returns; the transaction that has begun is over then, also on an error."""
+    try:
+        done = _driven(body(SqliteWork(connection)))
+        kept = stopped is None or not stopped.is_set()
+        connection.execute("COMMIT" if kept else "ROLLBACK")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return done
 
 
 def _driven(body: Coroutine[Any, Any, T]) -> T:

@@ -8,9 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlmodel import update
+
 from ignition_ext.database import Database
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import set_run_state
+from ignition_ext.models import Message
 from ignition_ext.values import Delivery, MessageState, Outcome, OutcomeKind, RunState
 
 DRAIN = Path(__file__).with_name("drain.py")
@@ -112,6 +115,20 @@ async def test_renewals_settles_and_recoveries_never_deadlock(scene: Any) -> Non
     await asyncio.gather(settle(), renew(), renew(), recover())
 
     assert (await scene.ledger.counts(run))[MessageState.SENT] == 300
+
+
+async def test_a_turn_waits_for_another_writer_and_holds_up_nobody(scene: Any) -> None:
+    """What the event loop could do at once is done elsewhere while others hold the lock."""
+    run = await scene.run(*ADDRESSES[:3])
+    lease, ids = await scene.claim(run)
+
+    async with scene.database.write() as session:
+        await session.exec(update(Message).values(detail="held"))
+        turn = asyncio.create_task(scene.ledger.intend(run, lease, list(ids.values())))
+        done, _ = await asyncio.wait([turn], timeout=0.2)
+        assert not done
+
+    assert await turn == set(ids.values())
 
 
 async def test_a_stopped_caller_leaves_no_lock(scene: Any) -> None:
