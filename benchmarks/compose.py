@@ -31,10 +31,11 @@ from ignition_ext.campaigns.file import load_campaign_file
 from ignition_ext.campaigns.store import StoredCampaign
 from ignition_ext.channels.smpp.segment import segment
 from ignition_ext.delivery.plan import CampaignPlan, email_workshop, sms_workshop
-from ignition_ext.delivery.workshop import EmailWorkshop, display_name
+from ignition_ext.delivery.workshop import EmailWorkshop
 from ignition_ext.ledger.contract import ClaimedMessage
 from ignition_ext.models import Campaign, Tenant
 from ignition_ext.templates.attachments import load_attachment
+from ignition_ext.templates.email_maker import display_name
 from ignition_ext.templates.folder import find_folders
 from ignition_ext.templates.rendering import TemplateSources
 from ignition_ext.templates.rendering.compile import compile_bundle
@@ -193,14 +194,18 @@ def measure(messages: int, repeats: int) -> dict[str, object]:
     texts = sms_workshop(plan_of("reminder"), run={"id": "1"})
 
     def render(message: ClaimedMessage) -> Any:
-        return workshop.renderer.email(
+        return workshop.maker.renderer.email(
             message.data, locale=message.locale, timezone=message.timezone
         )
 
     def compose(rendered: tuple[ClaimedMessage, Any]) -> object:
         message, shown = rendered
-        return workshop.composer.compose(
-            message.id, message.address, shown, name=display_name(message), date=datetime.now(UTC)
+        return workshop.maker.composer.compose(
+            message.id,
+            message.address,
+            shown,
+            name=display_name(message.data),
+            date=datetime.now(UTC),
         )
 
     few = emails[::PEERS_SHARE]

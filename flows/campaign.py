@@ -8,6 +8,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.delivery.press import Press
 from ignition_ext.errors import IgnitionError
 from tasks.await_due import await_due
 from tasks.close_run import close_run, fail_run
@@ -49,8 +50,9 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
         run = await open_run(plan)
         progress = LiveProgress(plan.reference)
         await snapshot_audience(plan, run)
-        while not (batch := await send_batch(plan, run, progress)).over:
-            await await_due(run, batch)
+        with Press() as press:
+            while not (batch := await send_batch(plan, run, progress, press)).over:
+                await await_due(run, batch)
         return show_ending(await close_run(plan, run))
     except IgnitionError as error:
         return show_ending(await fail_run(parameters.campaign, error))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, assert_never
 
 from ignition_ext.budgets.circuits import Door
 from ignition_ext.channels.smpp import SmppTransport
 from ignition_ext.channels.smtp import SmtpTransport
 from ignition_ext.delivery.batch import Sender
-from ignition_ext.delivery.plan import CampaignPlan, email_workshop, retry_of, sms_workshop
+from ignition_ext.delivery.plan import CampaignPlan, email_recipe, retry_of, sms_workshop
+from ignition_ext.delivery.press import Press
 from ignition_ext.delivery.receipts import RECEIPT_LINGER_SECONDS, receipts_into
+from ignition_ext.delivery.workshop import EmailWorkshop
 from ignition_ext.settings import Settings
 from ignition_ext.values import Channel, RunRef
 from tasks.guard_sender import Surroundings, bind_slots, guard_sender
@@ -19,8 +22,13 @@ from tasks.load_channel import load_smpp_gateway, load_smtp_server
 AnySender = Callable[[Surroundings], Awaitable[Sender[Any]]]
 
 
-async def prepare_sender(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender:
+async def prepare_sender(
+    plan: CampaignPlan, run: RunRef, settings: Settings, press: Press
+) -> AnySender:
     """Read the block; what comes back needs no Prefect, so it can be used in another thread.
+
+    Args:
+        press: makes emails beside the sending.
 
     Raises:
         NotFoundError: there is no such block.
@@ -28,23 +36,29 @@ async def prepare_sender(plan: CampaignPlan, run: RunRef, settings: Settings) ->
     """
     match plan.channel:
         case Channel.EMAIL:
-            return await _email(plan, run, settings)
+            return await _email(plan, run, settings, press)
         case Channel.SMS:
             return await _sms(plan, run, settings)
         case _:
             assert_never(plan.channel)
 
 
-async def _email(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender:
+async def _email(plan: CampaignPlan, run: RunRef, settings: Settings, press: Press) -> AnySender:
     server = await load_smtp_server(plan.stored.definition.block)
     options = server.options()
+    recipe = email_recipe(plan, run=run_facts(run), envelope_from=server.envelope_from)
 
     def connect(last: bool) -> SmtpTransport:
         return server.transport(drain_seconds=settings.drain_seconds)
 
     async def make(around: Surroundings) -> Sender[Any]:
-        workshop = email_workshop(plan, run=run_facts(run), envelope_from=server.envelope_from)
-        sender: Sender[Any] = Sender(workshop=workshop, connect=connect, retry=retry_of(plan))
+        workshop = EmailWorkshop(recipe.maker())
+        sender: Sender[Any] = Sender(
+            workshop=workshop,
+            connect=connect,
+            retry=retry_of(plan),
+            feed=partial(press.feed, recipe, workshop),
+        )
         door = Door(
             server=options.server,
             user=options.username or "",

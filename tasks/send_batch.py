@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from ignition_ext.delivery.batch import BatchLimits, BatchResult, deliver_batch
 from ignition_ext.delivery.patience import patiently
 from ignition_ext.delivery.plan import CampaignPlan
+from ignition_ext.delivery.press import Press
 from ignition_ext.delivery.progress import summary
 from ignition_ext.delivery.thread import run_apart
 from ignition_ext.errors import MustWait
@@ -29,8 +30,16 @@ from tasks.sender_news import SenderNews
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress) -> BatchResult:
+async def send_batch(
+    plan: CampaignPlan, run: OpenedRun, progress: LiveProgress, press: Press
+) -> BatchResult:
     """Claim the next messages, send them, and account for each.
+
+    Args:
+        plan: the campaign.
+        run: which run of it.
+        progress: shown while it works.
+        press: makes emails beside the sending, for all batches of the run.
 
     Raises:
         ChannelError: the server refuses us as a whole, for good or before anything got on.
@@ -43,7 +52,7 @@ async def send_batch(plan: CampaignPlan, run: OpenedRun, progress: LiveProgress)
         look_every=timedelta(seconds=settings.control_seconds),
     )
     # Blocks are read in Prefect's loop; the sending has one of its own.
-    prepared = await prepare_sender(plan, run.ref, settings)
+    prepared = await prepare_sender(plan, run.ref, settings, press)
     news, control = SenderNews(progress, current_flow_run().id), PrefectControl(progress)
 
     async def send(stop: asyncio.Event) -> BatchResult:

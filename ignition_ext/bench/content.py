@@ -9,10 +9,11 @@ from typing import Any
 from ignition_ext.bench.people import message_of
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.store import StoredCampaign
-from ignition_ext.delivery.plan import CampaignPlan, email_workshop, sms_workshop
+from ignition_ext.delivery.plan import CampaignPlan, email_recipe, email_workshop, sms_workshop
 from ignition_ext.delivery.workshop import EmailWorkshop, SmsWorkshop
 from ignition_ext.ledger.contract import ClaimedMessage
 from ignition_ext.models import Campaign, Tenant
+from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.folder import find_folders
 from ignition_ext.templates.rendering.compile import compile_bundle
 from ignition_ext.templates.rendering.sources import TemplateSources
@@ -73,6 +74,11 @@ def email_shop(plan: CampaignPlan, run: RunRef | None = None) -> EmailWorkshop:
     return email_workshop(plan, run=_facts(run))
 
 
+def recipe_of(plan: CampaignPlan, run: RunRef | None = None) -> EmailRecipe:
+    """What the emails of a plan are made of."""
+    return email_recipe(plan, run=_facts(run))
+
+
 def sms_shop(plan: CampaignPlan, run: RunRef | None = None) -> SmsWorkshop:
     """What makes the text messages of a plan."""
     return sms_workshop(plan, run=_facts(run))
@@ -99,7 +105,7 @@ def claimed(number: int, channel: Channel) -> ClaimedMessage:
 
 def email_samples(count: int = SAMPLES) -> Sequence[tuple[str, str, str, str]]:
     """Address, subject, text and HTML of some messages: rendered, not yet composed."""
-    renderer = email_shop(plan_for(Channel.EMAIL, tenant="bench")).renderer
+    renderer = email_shop(plan_for(Channel.EMAIL, tenant="bench")).maker.renderer
     samples = []
     for number in range(count):
         message = claimed(number, Channel.EMAIL)

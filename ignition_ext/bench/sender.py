@@ -13,10 +13,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
 
-from ignition_ext.bench.content import email_shop, plan_for, sms_shop
+from ignition_ext.bench.content import plan_for, recipe_of, sms_shop
 from ignition_ext.bench.meter import measured, peak_rss_mb
 from ignition_ext.bench.null_channel import NullTransport
 from ignition_ext.channels.smpp import SmppOptions, SmppTransport, SmsEnvelope
@@ -25,8 +26,10 @@ from ignition_ext.channels.transport import Transport
 from ignition_ext.database import Database
 from ignition_ext.delivery.batch import BatchLimits, BatchResult, Sender, deliver_batch
 from ignition_ext.delivery.plan import CampaignPlan, retry_of
+from ignition_ext.delivery.press import Press
 from ignition_ext.delivery.tally import Tally
 from ignition_ext.delivery.thread import run_apart
+from ignition_ext.delivery.workshop import EmailWorkshop
 from ignition_ext.errors import IgnitionError
 from ignition_ext.ledger import open_ledger
 from ignition_ext.schema import database_errors, require_current
@@ -45,14 +48,17 @@ def run_of(job: Job) -> RunRef:
     )
 
 
-def sender_for(job: Job, plan: CampaignPlan) -> Sender[Any]:
+def sender_for(job: Job, plan: CampaignPlan, press: Press) -> Sender[Any]:
     """What the batches are sent with; ``tasks/prepare_sender.py`` makes the same of a block."""
     match plan.channel:
         case Channel.EMAIL:
+            recipe = recipe_of(plan, run_of(job))
+            workshop = EmailWorkshop(recipe.maker())
             return Sender(
-                workshop=email_shop(plan, run_of(job)),
+                workshop=workshop,
                 connect=_email_channel(job),
                 retry=retry_of(plan),
+                feed=partial(press.feed, recipe, workshop),
             )
         case Channel.SMS:
             options = _smpp_options(job)
@@ -143,11 +149,13 @@ def main() -> int:
     import prefect.flow_engine  # noqa: F401
 
     plan = plan_for(Channel(job["channel"]), tenant=job["tenant"])
-    sender = sender_for(job, plan)
+    press, peak = Press(), 0.0
+    sender = sender_for(job, plan, press)
     gc.collect()
     try:
-        with measured() as meter:
+        with measured() as meter, press:
             states = asyncio.run(drain(job, plan, sender))
+            peak = peak_rss_mb() + (peak_rss_mb(press.process_id) if press.process_id else 0.0)
     except IgnitionError as error:
         json.dump({"error": error.message, "mend": error.mend}, sys.stdout)
         return 1
@@ -156,7 +164,7 @@ def main() -> int:
             "states": states,
             "seconds": meter.seconds,
             "cpu_seconds": meter.cpu_seconds,
-            "peak_rss_mb": peak_rss_mb(),
+            "peak_rss_mb": peak,
         },
         sys.stdout,
     )

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar, assert_never
+from typing import Generic, Protocol, TypeVar, assert_never
 
-from ignition_ext.channels.transport import Transport
+from ignition_ext.channels.transport import Journal, Transport
 from ignition_ext.delivery.claims import PORTION, Claims
-from ignition_ext.delivery.envelopes import EnvelopeFeed, Workshop
+from ignition_ext.delivery.envelopes import EnvelopeFeed, Take, Workshop
 from ignition_ext.delivery.gate import Gated, GateMaker, Ungated
 from ignition_ext.delivery.lease import kept_leases
 from ignition_ext.delivery.tally import Tally
@@ -25,7 +25,18 @@ from ignition_ext.ledger.contract import Ledger, RetryPolicy
 from ignition_ext.values import OPEN_STATES, MessageState, RunRef, RunState
 
 EnvelopeT = TypeVar("EnvelopeT")
+EnvelopeT_co = TypeVar("EnvelopeT_co", covariant=True)
 Admit = Callable[[], Awaitable[None]]
+
+
+class FeedMaker(Protocol[EnvelopeT_co]):
+    """Makes a batch's envelopes elsewhere than where they are sent."""
+
+    def __call__(
+        self, take: Take, journal: Journal, stopped: Callable[[], bool], *, waiting: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[EnvelopeT_co]]:
+        """The envelopes; ``waiting`` messages are still to be sent, about."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +67,8 @@ class Sender(Generic[EnvelopeT]):
         bind: names the way for the receipts to come (``host:port/system_id``), empty for email.
         admit: asks whether the server may be used, before anything is claimed.
         gate: puts the rates between the claimed messages and the transport.
+        feed: builds the messages instead of ``workshop``; not used behind a gate, which wants
+            each message to go out as soon as it let it through.
     """
 
     workshop: Workshop[EnvelopeT]
@@ -64,6 +77,7 @@ class Sender(Generic[EnvelopeT]):
     bind: str = ""
     admit: Admit | None = None
     gate: GateMaker | None = None
+    feed: FeedMaker[EnvelopeT] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +168,7 @@ async def deliver_batch(
             await claims.prepare()
         if claims.claimed:
             await tally.begin(ledger, run, claims)
-            error, rest = await _send(sender, limits, claims, stop, last=_is_last(tally, limits))
+            error, rest = await _send(sender, limits, claims, stop, tally)
     finally:
         # Also when this very task is being cancelled: a batch that is given back can be sent by
         # the next one at once, one that is not has to wait for its lease to lapse.
@@ -188,14 +202,14 @@ async def _send(
     limits: BatchLimits,
     claims: Claims,
     stop: asyncio.Event,
-    *,
-    last: bool,
+    tally: Tally,
 ) -> tuple[ChannelError | None, timedelta]:
+    last = _is_last(tally, limits)
     async with (
         kept_leases(claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop),
         _gate(sender, claims, stop) as gate,
+        _feed(sender, gate, claims, stop, waiting=_waiting(tally)) as feed,
     ):
-        feed = EnvelopeFeed(gate.take, sender.workshop, claims, stop.is_set)
         try:
             await sender.connect(last).deliver(feed, claims, stop)
         except ChannelError as error:
@@ -211,11 +225,21 @@ def _gate(
     return sender.gate(claims.take, claims, stop)
 
 
+def _feed(
+    sender: Sender[EnvelopeT], gate: Gated, claims: Claims, stop: asyncio.Event, *, waiting: int
+) -> AbstractAsyncContextManager[AsyncIterator[EnvelopeT]]:
+    if sender.feed is None or sender.gate is not None:
+        return nullcontext(EnvelopeFeed(gate.take, sender.workshop, claims, stop.is_set))
+    return sender.feed(gate.take, claims, stop.is_set, waiting=waiting)
+
+
 def _is_last(tally: Tally, limits: BatchLimits) -> bool:
     """Whether nothing will be left for another batch, as far as can be seen from here."""
-    counts = tally.counts
-    waiting = counts[MessageState.PENDING] + counts[MessageState.CLAIMED]
-    return waiting <= limits.messages and not counts[MessageState.DEFERRED]
+    return _waiting(tally) <= limits.messages and not tally.counts[MessageState.DEFERRED]
+
+
+def _waiting(tally: Tally) -> int:
+    return tally.counts[MessageState.PENDING] + tally.counts[MessageState.CLAIMED]
 
 
 def _next_at(claims: Claims, counts: Mapping[MessageState, int]) -> datetime | None:

@@ -13,6 +13,9 @@ from ignition_ext.values import Delivery, FailureClass, Outcome, OutcomeKind
 EnvelopeT = TypeVar("EnvelopeT")
 EnvelopeT_co = TypeVar("EnvelopeT_co", covariant=True)
 
+Take = Callable[[], Awaitable[ClaimedMessage | None]]
+"""The next claimed message; None when there is none."""
+
 DETAIL_LENGTH = 500
 """What a message's ``detail`` column holds."""
 
@@ -38,7 +41,7 @@ class EnvelopeFeed(AsyncIterator[EnvelopeT], Generic[EnvelopeT]):
 
     def __init__(
         self,
-        take: Callable[[], Awaitable[ClaimedMessage | None]],
+        take: Take,
         workshop: Workshop[EnvelopeT],
         journal: Journal,
         stopped: Callable[[], bool],
@@ -56,14 +59,17 @@ class EnvelopeFeed(AsyncIterator[EnvelopeT], Generic[EnvelopeT]):
             try:
                 return self._workshop.build(message)
             except TemplateError as error:
-                refusal = _refusal(FailureClass.RENDER, error)
+                await refuse(self._journal, message, FailureClass.RENDER, str(error))
             except ValueError as error:
-                refusal = _refusal(FailureClass.ADDRESS, error)
-            await self._journal.settle([Delivery(message_id=message.id, outcome=refusal)])
+                await refuse(self._journal, message, FailureClass.ADDRESS, str(error))
         raise StopAsyncIteration
 
 
-def _refusal(failure_class: FailureClass, error: Exception) -> Outcome:
-    return Outcome(
-        kind=OutcomeKind.REJECTED, failure_class=failure_class, text=str(error)[:DETAIL_LENGTH]
+async def refuse(
+    journal: Journal, message: ClaimedMessage, failure_class: FailureClass, text: str
+) -> None:
+    """Settle a message that cannot be built as failed."""
+    outcome = Outcome(
+        kind=OutcomeKind.REJECTED, failure_class=failure_class, text=text[:DETAIL_LENGTH]
     )
+    await journal.settle([Delivery(message_id=message.id, outcome=outcome)])

@@ -15,7 +15,7 @@ from ignition_ext.delivery.workshop import EmailWorkshop, SmsWorkshop
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.templates.attachments import Attachment, load_attachment
-from ignition_ext.templates.mime import EmailComposer
+from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.mime_images import image_names
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
@@ -98,43 +98,63 @@ def retry_of(plan: CampaignPlan) -> StandardRetry:
     )
 
 
-def renderer_of(plan: CampaignPlan, *, run: dict[str, Any]) -> Renderer:
-    """The renderer with the tenant's defaults and what every template may name."""
-    tenant, definition = plan.stored.tenant, plan.stored.definition
-    owner = definition.owner
-    return Renderer(
-        plan.template,
-        locale=tenant.locale,
-        timezone=tenant.timezone,
-        globals={
-            "campaign": {
-                "name": definition.name,
-                "owner": {"name": owner.name, "email": owner.email or ""} if owner else {},
-            },
-            "tenant": {"name": tenant.name, "title": tenant.title},
-            "run": run,
-        },
-    )
-
-
-def email_workshop(
+def email_recipe(
     plan: CampaignPlan, *, run: dict[str, Any], envelope_from: str | None = None
-) -> EmailWorkshop:
-    """Makes the campaign's emails; files that the HTML names as ``cid:NAME`` go inline."""
-    definition = plan.stored.definition
+) -> EmailRecipe:
+    """What the campaign's emails are made of; files that the HTML names as ``cid:NAME`` go inline.
+
+    Args:
+        run: what templates may name as ``run``.
+    """
+    tenant, definition = plan.stored.tenant, plan.stored.definition
     pages = [text for name, text in plan.template.files.items() if name.endswith(".html")]
     shown = set().union(*map(image_names, pages))
     inline = [attachment for attachment in plan.attachments if attachment.name in shown]
-    composer = EmailComposer(
+    return EmailRecipe(
+        sources=plan.template,
+        locale=tenant.locale,
+        timezone=tenant.timezone,
+        globals=_globals(plan, run),
         sender=definition.from_,
         headers=definition.headers,
         attachments=[attachment for attachment in plan.attachments if attachment not in inline],
         inline=inline,
         envelope_from=envelope_from,
     )
-    return EmailWorkshop(renderer_of(plan, run=run), composer)
+
+
+def email_workshop(
+    plan: CampaignPlan, *, run: dict[str, Any], envelope_from: str | None = None
+) -> EmailWorkshop:
+    """Makes the campaign's emails in this process."""
+    return EmailWorkshop(email_recipe(plan, run=run, envelope_from=envelope_from).maker())
 
 
 def sms_workshop(plan: CampaignPlan, *, run: dict[str, Any]) -> SmsWorkshop:
     """Makes the campaign's text messages."""
     return SmsWorkshop(renderer_of(plan, run=run), plan.stored.definition.from_)
+
+
+def renderer_of(plan: CampaignPlan, *, run: dict[str, Any]) -> Renderer:
+    """The renderer with the tenant's defaults and what every template may name."""
+    tenant = plan.stored.tenant
+    return Renderer(
+        plan.template,
+        locale=tenant.locale,
+        timezone=tenant.timezone,
+        globals=_globals(plan, run),
+    )
+
+
+def _globals(plan: CampaignPlan, run: dict[str, Any]) -> dict[str, Any]:
+    """What every template of the campaign may name, beside the recipient's data."""
+    tenant, definition = plan.stored.tenant, plan.stored.definition
+    owner = definition.owner
+    return {
+        "campaign": {
+            "name": definition.name,
+            "owner": {"name": owner.name, "email": owner.email or ""} if owner else {},
+        },
+        "tenant": {"name": tenant.name, "title": tenant.title},
+        "run": run,
+    }

@@ -35,6 +35,7 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import Ledger
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.schema import database_errors
+from ignition_ext.templates.email_maker import EmailMaker
 from ignition_ext.templates.mime import EmailComposer
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
@@ -94,7 +95,7 @@ class Program:
             message_id_domain="acme.example",
         )
         return Sender(
-            workshop=EmailWorkshop(renderer, composer),
+            workshop=EmailWorkshop(EmailMaker(renderer, composer)),
             connect=lambda last: SmtpTransport(options),
             retry=retry,
         )

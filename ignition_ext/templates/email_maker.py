@@ -1,0 +1,92 @@
+"""From one recipient's data to the octets of an email; knows neither the ledger nor a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ignition_ext.templates.attachments import Attachment
+from ignition_ext.templates.mime import ComposedEmail, EmailComposer
+from ignition_ext.templates.rendering.renderer import Renderer
+from ignition_ext.templates.rendering.sources import TemplateSources
+from ignition_ext.values import MessageId
+
+
+@dataclass(frozen=True, slots=True)
+class EmailMaker:
+    """Renders subject, HTML and text, and composes the MIME message."""
+
+    renderer: Renderer
+    composer: EmailComposer
+
+    def make(
+        self,
+        key: MessageId,
+        address: str,
+        locale: str | None,
+        timezone: str | None,
+        data: Mapping[str, Any],
+    ) -> ComposedEmail:
+        """One email, ready for the wire.
+
+        Raises:
+            TemplateError: it cannot be rendered for this recipient.
+            ValueError: its address or a header cannot be put on the wire.
+        """
+        rendered = self.renderer.email(data, locale=locale, timezone=timezone)
+        return self.composer.compose(
+            key, address, rendered, name=display_name(data), date=datetime.now(UTC)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailRecipe:
+    """Everything that a maker is made of; can be sent to another process.
+
+    Attributes:
+        sources: the template.
+        locale, timezone: the tenant's, for recipients without one of their own.
+        globals: what every template may name.
+        sender: of the ``From`` header.
+        headers: the campaign's own.
+        envelope_from: of ``MAIL FROM``; None takes the sender's address.
+    """
+
+    sources: TemplateSources
+    locale: str
+    timezone: str
+    globals: Mapping[str, Any]
+    sender: str
+    headers: Mapping[str, str]
+    attachments: Sequence[Attachment]
+    inline: Sequence[Attachment]
+    envelope_from: str | None
+
+    def maker(self) -> EmailMaker:
+        """A maker of its own.
+
+        Raises:
+            TemplateError: the template does not compile.
+            ConfigurationError: a header, the sender or an attachment cannot be used.
+        """
+        renderer = Renderer(
+            self.sources, locale=self.locale, timezone=self.timezone, globals=dict(self.globals)
+        )
+        composer = EmailComposer(
+            sender=self.sender,
+            headers=self.headers,
+            attachments=self.attachments,
+            inline=self.inline,
+            envelope_from=self.envelope_from,
+        )
+        return EmailMaker(renderer, composer)
+
+
+def display_name(data: Mapping[str, Any]) -> str:
+    """The recipient's name for the ``To`` header: the column ``name``, else first and last."""
+    name = data.get("name") or " ".join(
+        str(data[key]) for key in ("first_name", "last_name") if data.get(key)
+    )
+    return str(name).strip()
