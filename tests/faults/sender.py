@@ -17,6 +17,7 @@ import ssl
 import sys
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -26,6 +27,7 @@ from ignition_ext.channels.smtp import SmtpOptions, SmtpTransport
 from ignition_ext.database import Database
 from ignition_ext.delivery.batch import BatchLimits, BatchResult, Sender, deliver_batch
 from ignition_ext.delivery.patience import patiently, time_left
+from ignition_ext.delivery.press import Press
 from ignition_ext.delivery.receipts import receipts_into
 from ignition_ext.delivery.tally import Tally
 from ignition_ext.delivery.thread import run_apart
@@ -35,8 +37,7 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import Ledger
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.schema import database_errors
-from ignition_ext.templates.email_maker import EmailMaker
-from ignition_ext.templates.mime import EmailComposer
+from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
 from ignition_ext.values import RunId, RunRef, TenantId
@@ -62,40 +63,43 @@ class Program:
             portion=spec["portion"],
         )
         self.tally = Tally()
+        self.press = Press(worth_from=100)
 
     def sender(self, ledger: Ledger) -> Sender[Any]:
         wait = timedelta(seconds=self.spec["retry"])
         retry = StandardRetry(strategy="fixed", attempts=5, base=wait, max=wait)
-        renderer = Renderer(
-            TemplateSources(name="t", version=1, files=self.spec["template"]),
-            locale="en",
-            timezone="UTC",
-            globals={},
-        )
+        sources = TemplateSources(name="t", version=1, files=self.spec["template"])
         if self.spec["channel"] == "email":
-            return self._email(renderer, retry)
+            return self._email(sources, retry)
         options = SmppOptions(**self.spec["server"])
 
         def connect(last: bool) -> SmppTransport:
             return SmppTransport(options, receipts_into(ledger), 0.2 if last else 0)
 
+        renderer = Renderer(sources, locale="en", timezone="UTC", globals={})
         workshop = SmsWorkshop(renderer, "Acme")
         return Sender(workshop=workshop, connect=connect, retry=retry, bind=options.bind_name)
 
-    def _email(self, renderer: Renderer, retry: StandardRetry) -> Sender[Any]:
+    def _email(self, sources: TemplateSources, retry: StandardRetry) -> Sender[Any]:
         values = dict(self.spec["server"])
         if authority := values.pop("authority", None):
             values["tls_context"] = ssl.create_default_context(cafile=authority)
         options = SmtpOptions(**values)
-        composer = EmailComposer(
+        recipe = EmailRecipe(
+            sources=sources,
+            locale="en",
+            timezone="UTC",
+            globals={},
             sender="Acme <news@acme.example>",
             headers={},
             attachments=[],
             inline=[],
-            message_id_domain="acme.example",
+            envelope_from=None,
         )
+        workshop = EmailWorkshop(recipe.maker())
         return Sender(
-            workshop=EmailWorkshop(EmailMaker(renderer, composer)),
+            workshop=workshop,
+            feed=partial(self.press.feed, recipe, workshop),
             connect=lambda last: SmtpTransport(options),
             retry=retry,
         )
@@ -135,7 +139,8 @@ async def main(spec: dict[str, Any]) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     print("ready", flush=True)
     try:
-        result = await task
+        with program.press:
+            result = await task
     except asyncio.CancelledError:
         return _say(STOPPED)
     except ChannelError as error:
