@@ -224,6 +224,9 @@ class LedgerMachine(RuleBasedStateMachine):
         for phone, row in failed.items():
             self.over.pop(phone, None)
             self.copies[row["message_id"]] = 0
+            # One that was claimed again, and refused by what an older sender said late, is nobody's.
+            for held in self.alive.values():
+                held.discard(row["message_id"])
 
     @rule(number=SENDERS, count=COUNTS)
     def send(self, number: int, count: int) -> None:
