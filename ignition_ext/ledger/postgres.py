@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import OperationalError
 
 from ignition_ext.errors import DatabaseError
@@ -34,23 +35,37 @@ _STATEMENTS: Mapping[str, bytes] = {
 
 
 class PostgresWork(Work):
-    """A transaction on a psycopg connection; whoever made it begins and ends it."""
+    """A transaction on a psycopg connection; whoever made it ends it.
 
-    def __init__(self, connection: psycopg.AsyncConnection[Row]) -> None:
-        self._connection = connection
+    Args:
+        begins: whether a BEGIN is to go before the first statement, in one round trip where that
+            is one of several. Without it each statement is a transaction, unless one is open.
+    """
+
+    def __init__(self, connection: psycopg.AsyncConnection[Row], *, begins: bool = False) -> None:
+        self._connection, self._begins = connection, begins
 
     async def fetch(self, name: str, /, **parameters: Any) -> list[Row]:
+        cursor = await self._send(name, parameters)
+        return await cursor.fetchall() if cursor.description else []
+
+    async def _send(self, name: str, parameters: dict[str, Any]) -> psycopg.AsyncCursor[Row]:
         for key, value in parameters.items():
             if isinstance(value, list) and value and isinstance(value[0], UUID):
                 parameters[key] = _keys(value)
-        cursor = await self._connection.execute(_STATEMENTS[name], parameters)
-        return await cursor.fetchall() if cursor.description else []
+        return await self._execute(name, parameters)
+
+    async def _execute(self, name: str, parameters: Mapping[str, Any]) -> psycopg.AsyncCursor[Row]:
+        if self._begins:
+            self._begins = False
+            await self._connection.execute(b"BEGIN")
+        return await self._connection.execute(_STATEMENTS[name], parameters)
 
     async def write(self, name: str, rows: Sequence[Mapping[str, Any]], /) -> int:
         if not rows:
             return 0
         columns = {key: [row[key] for row in rows] for key in rows[0]}
-        return (await self._connection.execute(_STATEMENTS[name], columns)).rowcount
+        return (await self._execute(name, columns)).rowcount
 
     async def apply_changes(self, rows: Sequence[Mapping[str, Any]]) -> int:
         columns = {key: [row[key] for row in rows] for key in rows[0]}
@@ -119,48 +134,75 @@ class PostgresWork(Work):
     async def turn(
         self, run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
     ) -> frozenset[MessageId]:
-        code, codes = _words(accepted.codes)
-        enhanced, enhanceds = _words(accepted.enhanced)
-        detail, details = _words(accepted.details)
         try:
-            ((_, granted),) = await self.fetch(
-                "turn",
-                run_id=run.id,
-                run_at=run.run_at,
-                lease_id=lease,
-                told=_keys(accepted.ids),
-                code=code,
-                codes=codes,
-                enhanced=enhanced,
-                enhanceds=enhanceds,
-                detail=detail,
-                details=details,
-                provider_ids=_joined(accepted.provider_ids),
-                parts=list(accepted.counts),
-                ids=_keys(sorted(ids)),
-            )
+            ((_, granted),) = await self.fetch("turn", **_turn_columns(run, lease, accepted, ids))
         except psycopg.errors.DivisionByZero as error:
             raise NotHeldError from error
         return frozenset(ids if granted is None else granted)
 
-    async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
-        code, codes = _words(parts.codes)
-        detail, details = _words(parts.details)
-        await self.fetch(
-            "add_accepted_parts",
-            run_at=run.run_at,
-            tenant_id=run.tenant_id,
-            bind=bind,
-            message_ids=_keys(parts.message_ids),
-            numbers=parts.numbers,
-            totals=parts.totals,
-            provider_ids=_joined(parts.provider_ids),
-            provider_keys=_joined(parts.provider_keys),
-            code=code,
-            codes=codes,
-            detail=detail,
-            details=details,
-        )
+    async def turn_parts(
+        self,
+        run: RunRef,
+        lease: LeaseId,
+        bind: str,
+        accepted: Accepted,
+        ids: Sequence[MessageId],
+    ) -> tuple[frozenset[MessageId], bool]:
+        assert accepted.parts is not None
+        try:
+            # One round trip: none of them needs to know what the one before came to.
+            async with self._connection.pipeline():
+                await self._send("share_bind", {"bind": bind})
+                turned = await self._send("turn", _turn_columns(run, lease, accepted, ids))
+                await self._send("add_accepted_parts", _part_columns(run, bind, accepted.parts))
+                early = await self._send("has_receipts", {"bind": bind})
+        except psycopg.errors.DivisionByZero as error:
+            raise NotHeldError from error
+        ((_, granted),) = await turned.fetchall()
+        ((is_early,),) = await early.fetchall()
+        return frozenset(ids if granted is None else granted), bool(is_early)
+
+
+def _turn_columns(
+    run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
+) -> dict[str, Any]:
+    code, codes = _words(accepted.codes)
+    enhanced, enhanceds = _words(accepted.enhanced)
+    detail, details = _words(accepted.details)
+    return {
+        "run_id": run.id,
+        "run_at": run.run_at,
+        "lease_id": lease,
+        "told": _keys(accepted.ids),
+        "code": code,
+        "codes": codes,
+        "enhanced": enhanced,
+        "enhanceds": enhanceds,
+        "detail": detail,
+        "details": details,
+        "provider_ids": _joined(accepted.provider_ids),
+        "parts": list(accepted.counts),
+        "ids": _keys(sorted(ids)),
+    }
+
+
+def _part_columns(run: RunRef, bind: str, parts: AcceptedParts) -> dict[str, Any]:
+    code, codes = _words(parts.codes)
+    detail, details = _words(parts.details)
+    return {
+        "run_at": run.run_at,
+        "tenant_id": run.tenant_id,
+        "bind": bind,
+        "message_ids": _keys(parts.message_ids),
+        "numbers": parts.numbers,
+        "totals": parts.totals,
+        "provider_ids": _joined(parts.provider_ids),
+        "provider_keys": _joined(parts.provider_keys),
+        "code": code,
+        "codes": codes,
+        "detail": detail,
+        "details": details,
+    }
 
 
 def _keys(ids: Sequence[UUID]) -> str:
@@ -189,9 +231,9 @@ class PostgresLedger(SqlLedger):
 
     async def transact(self, body: Body[T]) -> T:
         async def whole(connection: psycopg.AsyncConnection[Row]) -> T:
-            await connection.execute(b"BEGIN")
-            done = await body(PostgresWork(connection))
-            await connection.execute(b"COMMIT")
+            done = await body(PostgresWork(connection, begins=True))
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                await connection.execute(b"COMMIT")
             return done
 
         return await self._again(whole)

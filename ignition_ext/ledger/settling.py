@@ -43,16 +43,18 @@ async def settle_most(
     Raises:
         NotHeldError: one of the usual is late; nothing of the transaction may be stored.
     """
-    accepted = columns(usual)
-    parts = accepted.parts
-    if parts is not None or any(delivery.parts for delivery in others):
-        await work.share_bind(turn.bind)
-    granted = await work.turn(turn.run, turn.lease, accepted, () if others else turn.ids)
+    accepted, ids = columns(usual), () if others else turn.ids
     states = dict.fromkeys(accepted.ids, MessageState.SENT)
-    if parts is not None:
-        await work.add_accepted_parts(turn.run, turn.bind, parts)
-        ids: set[UUID] = set(accepted.ids)
-        states.update(await segments.match_early(work, turn.bind, parts.provider_ids, ids))
+    if accepted.parts is not None:
+        told: set[UUID] = set(accepted.ids)
+        granted, is_early = await work.turn_parts(turn.run, turn.lease, turn.bind, accepted, ids)
+        if is_early:
+            names = accepted.parts.provider_ids
+            states.update(await segments.match_early(work, turn.bind, names, told))
+    else:
+        if any(delivery.parts for delivery in others):
+            await work.share_bind(turn.bind)
+        granted = await work.turn(turn.run, turn.lease, accepted, ids)
     if others:
         rest, granted = await _settle_others(work, turn, others)
         states.update(rest)

@@ -182,7 +182,20 @@ class SqliteWork(Work):
         execute(_STATEMENTS["intend"], {**names, **keys})
         return granted
 
-    async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
+    async def turn_parts(
+        self,
+        run: RunRef,
+        lease: LeaseId,
+        bind: str,
+        accepted: Accepted,
+        ids: Sequence[MessageId],
+    ) -> tuple[frozenset[MessageId], bool]:
+        granted = await self.turn(run, lease, accepted, ids)
+        if accepted.parts is not None:
+            self._add_parts(run, bind, accepted.parts)
+        return granted, await self.has_receipts(bind)
+
+    def _add_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
         rows = zip(
             [key.hex for key in parts.message_ids],
             parts.numbers,

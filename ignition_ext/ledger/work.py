@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from ignition_ext.errors import NotFoundError
-from ignition_ext.ledger.accepted import Accepted, AcceptedParts
+from ignition_ext.ledger.accepted import Accepted
 from ignition_ext.ledger.contract import ClaimedMessage
 from ignition_ext.ledger.provider_ids import id_key
 from ignition_ext.ledger.rows import (
@@ -110,8 +110,21 @@ class Work(ABC):
         """
 
     @abstractmethod
-    async def add_accepted_parts(self, run: RunRef, bind: str, parts: AcceptedParts) -> None:
-        """Store segments that were accepted."""
+    async def turn_parts(
+        self,
+        run: RunRef,
+        lease: LeaseId,
+        bind: str,
+        accepted: Accepted,
+        ids: Sequence[MessageId],
+    ) -> tuple[frozenset[MessageId], bool]:
+        """The same for SMS, with their segments; also says whether any receipt waits for its own.
+
+        Receipts of this bind are kept from being stored until the transaction ends.
+
+        Raises:
+            NotHeldError: as :meth:`turn`.
+        """
 
     async def run(self, name: str, run: RunRef) -> RunRow:
         """A run's row, by ``read_run``, ``share_run`` or ``lock_run``.
