@@ -224,7 +224,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for phone, row in failed.items():
             self.over.pop(phone, None)
             self.copies[row["message_id"]] = 0
-            # One that was claimed again, and refused by what an older sender said late, is nobody's.
+            # Claimed again, and then refused by what an older sender said late, it is nobody's.
             for held in self.alive.values():
                 held.discard(row["message_id"])
 
