@@ -15,9 +15,11 @@ _REFERENCE = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"""cid:([^"'\s)>]+)""", re.IGNORECASE)
+_SCHEME = re.compile(r"[Cc][Ii][Dd]:")
 # The scheme, or an end of a piece that the next one may make into it.
-_SCHEME = re.compile(r"[Cc](?:\Z|[Ii](?:\Z|[Dd](?:\Z|:)))")
+_SCHEME_OR_END = re.compile(r"[Cc](?:\Z|[Ii](?:\Z|[Dd](?:\Z|:)))")
 _SCHEME_ENDS = frozenset("cCiIdD")
+_SCHEME_LENGTH = 4
 
 _KEPT_PIECES = 4_096
 """Pieces whose references are known: a template's own, and some values with a colon in them."""
@@ -64,16 +66,18 @@ class InlineImages:
         return resolved, [self._images[name][1] for name in names]
 
     def _suspects(self, pieces: Sequence[str]) -> bool:
-        """Whether any piece has the scheme, or an end that could become it."""
+        """Whether the scheme stands in a piece, or begins in one and ends in another."""
         without, suspect = self._without, False
-        for piece in pieces:
-            if (":" in piece or piece[-1:] in _SCHEME_ENDS) and piece not in without:
+        for place, piece in enumerate(pieces):
+            if ":" in piece and piece not in without:
                 if _SCHEME.search(piece):
                     suspect = True
                 else:
                     if len(without) >= _KEPT_PIECES:
                         without.clear()
                     without.add(piece)
+            if piece[-1:] in _SCHEME_ENDS and _crosses(pieces, place):
+                suspect = True
         return suspect
 
     def _learn(self, piece: str) -> tuple[str, dict[str, None]] | None:
@@ -82,7 +86,7 @@ class InlineImages:
         found = list(_REFERENCE.finditer(piece))
         if any(match.start() == 0 or match.end() == len(piece) for match in found):
             return None
-        if _SCHEME.search(_REFERENCE.sub("", piece)):
+        if _SCHEME_OR_END.search(_REFERENCE.sub("", piece)):
             return None
         known = self._resolve(piece, names), names
         if len(self._within) >= _KEPT_PIECES:
@@ -103,3 +107,13 @@ class InlineImages:
             return f"{match[1]}cid:{self._images[name][0]}"
 
         return _REFERENCE.sub(content_id, html)
+
+
+def _crosses(pieces: Sequence[str], place: int) -> bool:
+    """Whether the scheme begins at the end of this piece and goes on in those behind it."""
+    ahead = ""
+    for piece in pieces[place + 1 :]:
+        ahead += piece[:_SCHEME_LENGTH]
+        if len(ahead) >= _SCHEME_LENGTH:
+            break
+    return _SCHEME.search(pieces[place][-_SCHEME_LENGTH + 1 :] + ahead) is not None
