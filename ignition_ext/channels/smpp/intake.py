@@ -13,6 +13,9 @@ from ignition_ext.channels.smpp.prepare import References, prepare
 _SLICE = 16
 """Messages prepared in one turn of the loop: about a millisecond, rendering included, that
 answers have to wait for."""
+_ROUNDS = 6
+"""Rounds of the loop for which a reader stands back that was waiting for room: a turn that was
+begun with the messages just taken is on its way to the database then, which works beside us."""
 
 
 class Intake:
@@ -63,6 +66,8 @@ class Intake:
             if len(self._held) >= 2 * self._enough:
                 self._room.clear()
                 await self._room.wait()
+                for _ in range(_ROUNDS):
+                    await asyncio.sleep(0)
             elif order % _SLICE == 0:
                 self._wake()
                 await asyncio.sleep(0)
