@@ -16,11 +16,11 @@ from typing import cast
 import aiosmtplib
 
 from ignition_ext.channels.smtp.conversation import Conversation
-from ignition_ext.channels.smtp.distance import Distance
 from ignition_ext.channels.smtp.exchange import Exchange
 from ignition_ext.channels.smtp.letter import make_letter
 from ignition_ext.channels.smtp.login import log_in
 from ignition_ext.channels.smtp.options import EmailEnvelope, ServerOffer, SmtpOptions
+from ignition_ext.channels.smtp.order import Order
 from ignition_ext.channels.smtp.replies import make_reply
 from ignition_ext.channels.smtp.wire import Wire
 from ignition_ext.errors import ChannelError, ConnectFailed, ProtocolViolation, Throttled
@@ -66,14 +66,14 @@ def tls_context(options: SmtpOptions) -> ssl.SSLContext:
 
 
 async def connect(
-    options: SmtpOptions, login_gate: asyncio.Lock, distance: Distance | None = None
+    options: SmtpOptions, login_gate: asyncio.Lock, order: Order | None = None
 ) -> Session:
     """Open one connection.
 
     Args:
         login_gate: held while logging in, so that a wrong password is tried by one connection
             and not by all of them at once.
-        distance: what is known of the way to the server.
+        order: what is known of the order in which the server answers.
 
     Raises:
         ConnectFailed: not reachable, TLS not offered or not trusted, greeting refused.
@@ -103,10 +103,10 @@ async def connect(
             # What counts is the last EHLO: an extension may be withdrawn after STARTTLS.
             offer = _offer(client, options, greeting.message)
             pipelined = options.pipelining and offer.offers("PIPELINING")
-            way = distance or Distance()
-            conversation = Conversation(pipelining=pipelined, is_far=lambda: way.is_far)
+            order = order or Order()
+            conversation = Conversation(pipelining=pipelined, order=order)
             transport = cast(asyncio.Transport, client.transport)
-            wire = Wire(transport, conversation, options, way, beneath)
+            wire = Wire(transport, conversation, options, order, beneath)
     except BaseException:
         client.close()
         raise

@@ -1,9 +1,8 @@
 """What to write and what the replies mean, for one connection; pure, without a socket.
 
 MAIL, RCPT and DATA of a message go out together where the server announced PIPELINING (RFC 2920),
-and, where it is far away, those of the next one right behind the final dot; one by one elsewhere.
-A body is written only after 354, so a group whose recipient was refused never delivers a message
-to nobody::
+those of the next one right behind the final dot; one by one elsewhere. A body is written only after
+354, so a group whose recipient was refused never delivers a message to nobody::
 
     C: MAIL RCPT DATA                   C: <body> . MAIL RCPT DATA
     S: 250 250 354                      S: 250 250 250 354
@@ -14,10 +13,10 @@ to nobody::
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 from ignition_ext.channels.smtp.classify import Stage, stops_run
 from ignition_ext.channels.smtp.letter import Letter
+from ignition_ext.channels.smtp.order import Order, is_data_early
 from ignition_ext.channels.smtp.replies import MalformedReply, Reply
 
 _DATA = b"DATA\r\n"
@@ -34,17 +33,16 @@ class Conversation:
 
     Args:
         pipelining: the commands of a message may go out together.
-        is_far: whether those of the next one may follow a dot that is not answered.
+        order: what is known of the order in which the server answers.
 
     Attributes:
         awaited: the commands that are written and not answered, oldest first.
         finished: letters with their verdict, to be taken away by the caller.
         over: nothing more may be written; what has no verdict then never gets one.
-        is_fresh: what is to be written begins a message while nothing is awaited.
     """
 
-    def __init__(self, *, pipelining: bool, is_far: Callable[[], bool] = lambda: True) -> None:
-        self._pipelining, self._is_far = pipelining, is_far
+    def __init__(self, *, pipelining: bool, order: Order | None = None) -> None:
+        self._pipelining, self._order = pipelining, order or Order()
         self._queue: deque[Letter] = deque()
         # The letter whose DATA is not answered: nothing may be written behind that command.
         self._group: Letter | None = None
@@ -53,7 +51,9 @@ class Conversation:
         self._carried: Letter | None = None
         self.awaited: deque[tuple[Stage, Letter | None]] = deque()
         self.finished: list[tuple[Letter, Stage, Reply]] = []
-        self.over = self.is_fresh = False
+        # Replies to a dot and what stands behind it, as long as their order is not clear.
+        self._unsorted: list[Reply] | None = None
+        self.over = False
 
     def begin(self, letter: Letter) -> None:
         """Send this one as soon as the letters before it allow."""
@@ -88,6 +88,32 @@ class Conversation:
             return
         if not self.awaited:
             raise UnaskedReply(f"the server said unasked: {reply}")
+        if self._unsorted is None:
+            self._take(reply)
+            return
+        self._unsorted.append(reply)
+        if (replies := self._order.sort(self._unsorted)) is not None:
+            self._unsorted = None
+            for each in replies:
+                self._take(each)
+
+    @property
+    def is_sorting(self) -> bool:
+        """Whether replies came of which it is not clear what they answer."""
+        return bool(self._unsorted)
+
+    def hang_up(self) -> None:
+        """The link is lost: nothing more comes. What came is read as it came."""
+        replies, self._unsorted = self._unsorted or (), None
+        # From a server that does not keep order nothing has come about the dot.
+        if not is_data_early(replies):
+            for reply in replies:
+                if not self.over:
+                    self._take(reply)
+
+    def _take(self, reply: Reply) -> None:
+        if self.over:
+            return
         stage, letter = self.awaited.popleft()
         if reply.code == 421:
             self._closing(stage, letter, reply)
@@ -189,9 +215,10 @@ class Conversation:
         if self._group is not None or not self._queue or self.over:
             return
         if self._pipelining:
-            if self.awaited and not self._is_far():
-                return  # the last reply comes back here
-            self.is_fresh = not self.awaited
+            if self.awaited:
+                if not self._order.is_kept or self.awaited[0][0] is not Stage.CONTENT:
+                    return  # the last reply comes back here
+                self._unsorted = []
             letter = self._group = self._queue.popleft()
             self._write(letter.mail + letter.rcpt + _DATA)
             self.awaited.append((Stage.MAIL, letter))

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ignition_ext.channels.smtp.connection import Session, connect
-from ignition_ext.channels.smtp.distance import Distance
 from ignition_ext.channels.smtp.exchange import Exchange, session_error
 from ignition_ext.channels.smtp.feed import Feed
 from ignition_ext.channels.smtp.options import EmailEnvelope, SmtpOptions
+from ignition_ext.channels.smtp.order import Order
 from ignition_ext.channels.smtp.reconnect import Setbacks
 from ignition_ext.channels.transport import Journal
 from ignition_ext.errors import ChannelError
@@ -67,7 +67,7 @@ class SmtpDelivery:
         self._setbacks = Setbacks(options)
         self._closing = asyncio.Event()
         self._login_gate = asyncio.Lock()
-        self._distance = Distance()
+        self._order = Order()
         self._probe = asyncio.Lock()
         self._sessions: set[Session] = set()
         self._timers: list[asyncio.TimerHandle] = []
@@ -256,7 +256,7 @@ class SmtpDelivery:
             connection.epoch = self._setbacks.epoch
             try:
                 session = await self._unless_closing(
-                    connect(self._options, self._login_gate, self._distance)
+                    connect(self._options, self._login_gate, self._order)
                 )
             except ChannelError as error:
                 self._setback(connection, error)

@@ -10,13 +10,14 @@ make to be written goes out together in the loop's next turn.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from ignition_ext.channels.smtp.classify import Stage
 from ignition_ext.channels.smtp.conversation import Conversation, UnaskedReply
-from ignition_ext.channels.smtp.distance import Distance
 from ignition_ext.channels.smtp.exchange import Exchange, answered, nonsense, unanswered
 from ignition_ext.channels.smtp.letter import Letter
 from ignition_ext.channels.smtp.options import SmtpOptions
+from ignition_ext.channels.smtp.order import Order
 from ignition_ext.channels.smtp.replies import MalformedReply, ReplyParser
 from ignition_ext.errors import ChannelError
 
@@ -41,7 +42,7 @@ class Wire(asyncio.BufferedProtocol):
     It reads into a buffer of its own: asyncio would allocate 256 KiB for each reply.
 
     Args:
-        distance: is told of round trips.
+        order: is told when what stands behind a final dot is never answered.
         beneath: the socket's transport where ``transport`` encrypts for it and it is known.
     """
 
@@ -50,15 +51,14 @@ class Wire(asyncio.BufferedProtocol):
         transport: asyncio.Transport,
         conversation: Conversation,
         options: SmtpOptions,
-        distance: Distance,
+        order: Order,
         beneath: asyncio.Transport | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._transport, self._beneath = transport, beneath
         self._encrypted = transport.get_extra_info("sslcontext") is not None
         self._conversation = conversation
-        self._options, self._distance = options, distance
-        self._asked_at: float | None = None
+        self._options, self._order = options, order
         self._parser = ReplyParser()
         # A view, not the buffer itself: asyncio's TLS reads into slices of it.
         self._read = memoryview(bytearray(_READ_SIZE))
@@ -151,9 +151,6 @@ class Wire(asyncio.BufferedProtocol):
             for reply in self._parser.feed(bytes(self._read[:nbytes])):
                 conversation.receive(reply)
                 self._since = self._loop.time()
-                if self._asked_at is not None:
-                    self._distance.note(self._since - self._asked_at)
-                    self._asked_at = None
         except MalformedReply as error:
             fault = nonsense(str(error), self._options.server)
         except UnaskedReply as error:
@@ -197,9 +194,6 @@ class Wire(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             self._end(LinkLost("the connection is closing"))
             return
-        if self._conversation.is_fresh:
-            self._conversation.is_fresh = False
-            self._asked_at = self._loop.time()
         before, letter, behind = self._conversation.take_output()
         if letter is None or sum(map(len, before)) <= _ONE_WRITE:
             self._transport.write(b"".join((*before, behind)))
@@ -250,6 +244,9 @@ class Wire(asyncio.BufferedProtocol):
 
     def _give_up_waiters(self) -> None:
         """Those that were refused in an unfinished group keep their refusal."""
+        with suppress(MalformedReply):
+            self._conversation.hang_up()
+        self._report()
         error, waiters = self._broken or LinkLost("the connection is closing"), self._waiters
         self._waiters = {}
         fatal = error if isinstance(error, ChannelError) else None
@@ -267,13 +264,14 @@ class Wire(asyncio.BufferedProtocol):
         if awaited:
             stage = awaited[0][0]
             patience, what = self._options.command_timeout, f"answering {stage}"
-            if stage is Stage.CONTENT:
+            if stage is Stage.CONTENT and not self._conversation.is_sorting:
                 if self._stuck(now):
                     what = "taking the message"
                 else:
                     patience = self._options.final_reply_timeout
             due = self._since + patience
             if now >= due:
+                self._order.is_kept &= not self._conversation.is_sorting
                 self._end(LinkLost(f"the server took more than {patience:g} s for {what}"))
                 return
         self._timer = self._loop.call_at(min(due, now + self._look), self._tick)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ignition_ext.channels.smtp.classify import Stage
 from ignition_ext.channels.smtp.conversation import Conversation, UnaskedReply
-from ignition_ext.channels.smtp.distance import FAR_SECONDS, LOOKS, Distance
 from ignition_ext.channels.smtp.letter import Letter
+from ignition_ext.channels.smtp.order import Order
 from ignition_ext.channels.smtp.replies import MalformedReply, Reply
 
 _GROUP = b"MAIL FROM:<a0@x>\r\nRCPT TO:<b0@x>\r\nDATA\r\n"
@@ -208,9 +208,76 @@ def test_next_envelope_stands_behind_the_final_dot() -> None:
     assert not conversation.has_output
 
 
-def test_nothing_stands_behind_the_final_dot_where_the_server_is_near() -> None:
-    """Some answer such commands before the dot; there is no round trip to be saved."""
-    conversation = Conversation(pipelining=True, is_far=lambda: False)
+@pytest.mark.parametrize(
+    ("replies", "kept", "verdicts"),
+    [
+        # dot, MAIL, RCPT, DATA
+        ([250, 250, 250, 354], True, {0: 250}),
+        ([451, 250, 250, 354], True, {0: 451}),
+        ([250, 250, 550, 354], True, {0: 250, 1: 550}),
+        ([250, 250, 550, 503], True, {0: 250, 1: 550}),
+        ([250, 452, 503, 503], True, {0: 250, 1: 452}),
+        ([250, 421], True, {0: 250, 1: 421}),
+        ([421], True, {0: 421}),
+        # MAIL, RCPT, DATA, dot
+        ([251, 252, 354, 250], False, {0: 250}),
+        ([251, 252, 354, 452], False, {0: 452}),
+        ([251, 550, 354, 250], False, {0: 250, 1: 550}),
+        ([251, 550, 503, 250], False, {0: 250, 1: 550}),
+        ([451, 503, 503, 250], False, {0: 250, 1: 451}),
+        ([251, 252, 354, 421], True, {0: 421}),
+    ],
+)
+def test_a_server_that_answers_the_dot_last_is_understood(
+    replies: list[int], kept: bool, verdicts: dict[int, int]
+) -> None:
+    """Each message gets its own verdict; such a server gets nothing behind a dot any more."""
+    order = Order()
+    conversation, letters = _behind(order)
+
+    for code in replies:
+        assert not conversation.finished
+        conversation.receive(Reply(code=code))
+
+    found = {letters.index(letter): reply.code for letter, _, reply in conversation.finished}
+    assert found == verdicts
+    assert order.is_kept is kept
+    if replies[-1] != 421 and 1 not in verdicts:
+        taken, letter, _ = conversation.take_output()
+        assert taken == [b"body 1\r\n", b".\r\n"]
+        assert letter is letters[1]
+
+
+@pytest.mark.parametrize(
+    ("replies", "verdicts"),
+    [
+        ([], {}),
+        ([250], {0: 250}),
+        ([250, 250, 250], {0: 250}),
+        ([250, 250, 354], {}),  # these were MAIL's, RCPT's and DATA's: the dot has no answer
+        ([451, 250], {0: 451}),
+    ],
+)
+def test_what_came_before_a_link_was_lost_counts(
+    replies: list[int], verdicts: dict[int, int]
+) -> None:
+    """As far as it is clear what it answered."""
+    conversation, letters = _behind(Order())
+    for code in replies:
+        conversation.receive(Reply(code=code))
+    assert conversation.is_sorting is bool(replies)
+
+    conversation.hang_up()
+
+    found = {letters.index(letter): reply.code for letter, _, reply in conversation.finished}
+    assert found == verdicts
+
+
+def test_a_server_without_order_gets_nothing_behind_a_dot() -> None:
+    """Its next message waits for the verdict."""
+    order = Order()
+    order.is_kept = False
+    conversation = Conversation(pipelining=True, order=order)
     for number in range(2):
         conversation.begin(_letter(number))
     assert _output(conversation) == _GROUP
@@ -223,22 +290,17 @@ def test_nothing_stands_behind_the_final_dot_where_the_server_is_near() -> None:
     assert _output(conversation) == _GROUP.replace(b"0", b"1")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "far"),
-    [
-        ([], False),
-        ([0.02] * (LOOKS - 1), False),
-        ([0.02] * LOOKS, True),
-        ([0.02] * LOOKS + [0.001], False),
-        ([FAR_SECONDS] * LOOKS, True),
-    ],
-)
-def test_a_server_is_far_when_no_round_trip_was_short(seconds: list[float], far: bool) -> None:
-    """A busy machine makes some of them seem long."""
-    distance = Distance()
-    for each in seconds:
-        distance.note(each)
-    assert distance.is_far is far
+def _behind(order: Order) -> tuple[Conversation, list[Letter]]:
+    """Two letters, the second one's commands behind the first one's dot."""
+    conversation = Conversation(pipelining=True, order=order)
+    letters = [_letter(number) for number in range(2)]
+    for letter in letters:
+        conversation.begin(letter)
+    for code in (250, 250, 354):
+        conversation.receive(Reply(code=code))
+    _output(conversation)
+    letters[0].handed_over = True
+    return conversation, letters
 
 
 def test_a_body_is_not_written_again() -> None:
