@@ -84,7 +84,16 @@ def segment(
     units = encoder.units_of(octets)
     alone = encoder.capacity(_header_length(encoder.shifts))
     if units <= alone:
-        return _segmented(encoder, (text,), units, alone, (_header(encoder.shifts),))
+        header = _header(encoder.shifts)
+        return Segmented(
+            encoding=encoder.name,
+            data_coding=encoder.data_coding,
+            parts=(header + octets,),
+            texts=(text,),
+            units=units,
+            unit_limit=alone,
+            has_header=bool(header),
+        )
     concatenation = len(_concatenation(reference, 0, 0, wide_reference))
     limit = encoder.capacity(1 + concatenation + len(encoder.shifts))
     texts = _cut(text, octets, encoder, limit)
@@ -94,26 +103,19 @@ def segment(
             f"The text needs {len(texts)} parts of {limit} {encoder.name} units each; "
             f"at most {most} are allowed. Shorten it or allow more parts."
         )
-    headers = tuple(
+    parts = tuple(
         _header(_concatenation(reference, len(texts), number, wide_reference) + encoder.shifts)
-        for number in range(1, len(texts) + 1)
+        + encoder.encode(part)
+        for number, part in enumerate(texts, start=1)
     )
-    return _segmented(encoder, texts, units, limit, headers)
-
-
-def _segmented(
-    encoder: Encoder, texts: tuple[str, ...], units: int, limit: int, headers: tuple[bytes, ...]
-) -> Segmented:
     return Segmented(
         encoding=encoder.name,
         data_coding=encoder.data_coding,
-        parts=tuple(
-            header + encoder.encode(text) for header, text in zip(headers, texts, strict=True)
-        ),
+        parts=parts,
         texts=texts,
         units=units,
         unit_limit=limit,
-        has_header=bool(headers[0]),
+        has_header=True,
     )
 
 
