@@ -15,11 +15,11 @@ from sqlalchemy.exc import OperationalError
 from ignition_ext.errors import DatabaseError
 from ignition_ext.ledger.accepted import Accepted, AcceptedParts
 from ignition_ext.ledger.accounts import Body, SqlLedger
-from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
+from ignition_ext.ledger.contract import CHANNELS, ClaimedMessage, NewMessage
 from ignition_ext.ledger.copying import copy_text
 from ignition_ext.ledger.statements import load_statements
 from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
-from ignition_ext.values import Channel, LeaseId, MessageId, RunRef
+from ignition_ext.values import LeaseId, MessageId, RunRef
 
 T = TypeVar("T")
 TRIES = 5
@@ -118,7 +118,7 @@ class PostgresWork(Work):
         claimed = [
             ClaimedMessage(
                 id=MessageId(row[0]),
-                channel=Channel(row[1]),
+                channel=CHANNELS[row[1]],
                 address=row[2],
                 domain=row[3],
                 locale=row[4],

@@ -16,12 +16,12 @@ from ignition_ext.connections import SqliteThread
 from ignition_ext.errors import DatabaseError
 from ignition_ext.ledger.accepted import Accepted, AcceptedParts
 from ignition_ext.ledger.accounts import Body, SqlLedger
-from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
+from ignition_ext.ledger.contract import CHANNELS, ClaimedMessage, NewMessage
 from ignition_ext.ledger.ids import ordered_keys
 from ignition_ext.ledger.rows import WAITING, document
 from ignition_ext.ledger.statements import load_statements
 from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
-from ignition_ext.values import Channel, LeaseId, MessageId, RunRef
+from ignition_ext.values import LeaseId, MessageId, RunRef
 
 T = TypeVar("T")
 _STATEMENTS = load_statements("message.sqlite.sql", "lease.sqlite.sql", "part.sqlite.sql")
@@ -129,7 +129,7 @@ class SqliteWork(Work):
         messages = [
             ClaimedMessage(
                 id=MessageId(UUID(row[0])),
-                channel=Channel(row[1]),
+                channel=CHANNELS[row[1]],
                 address=row[2],
                 domain=row[3],
                 locale=row[4],
