@@ -279,7 +279,7 @@ def frame(content: object) -> bytes:
 
 
 def _task(message: ClaimedMessage) -> Task:
-    return message.id.bytes, message.address, message.locale, message.timezone, message.data
+    return message.id.bytes, message.address, message.locale, message.timezone, message.document
 
 
 def _processors() -> int:

@@ -10,6 +10,7 @@ further one is a list of tasks, answered with a list of as many results.
 
 from __future__ import annotations
 
+import json
 import pickle
 import signal
 import sys
@@ -21,8 +22,8 @@ from ignition_ext.errors import TemplateError
 from ignition_ext.templates.email_maker import EmailMaker, EmailRecipe
 from ignition_ext.values import FailureClass, MessageId
 
-Task: TypeAlias = tuple[bytes, str, str | None, str | None, Any]
-"""A message's id, address, locale, time zone and data."""
+Task: TypeAlias = tuple[bytes, str, str | None, str | None, str]
+"""A message's id, address, locale, time zone, and data as JSON."""
 Made: TypeAlias = tuple[str, str, bytes, bool]
 """Sender and recipient of the envelope, content, whether it needs SMTPUTF8."""
 Refused: TypeAlias = tuple[FailureClass, str]
@@ -33,8 +34,9 @@ Result: TypeAlias = Made | Refused | None
 
 def made(maker: EmailMaker, task: Task) -> Result:
     """One email, or why there is none."""
-    key, address, locale, timezone, data = task
+    key, address, locale, timezone, document = task
     try:
+        data = json.loads(document)
         email = maker.make(MessageId(UUID(bytes=key)), address, locale, timezone, data)
     except TemplateError as error:
         return FailureClass.RENDER, str(error)

@@ -264,4 +264,4 @@ def test_what_nobody_foresaw_is_left_to_the_sender(monkeypatch: pytest.MonkeyPat
         raise RecursionError
 
     monkeypatch.setattr(EmailMaker, "make", broken)
-    assert made(RECIPE.maker(), (new_id().bytes, "a@example.com", None, None, {})) is None
+    assert made(RECIPE.maker(), (new_id().bytes, "a@example.com", None, None, "{}")) is None
