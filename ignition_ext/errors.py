@@ -4,7 +4,8 @@
 
     IgnitionError
     ├── ConfigurationError        a setting, block or file has to be changed first
-    │   └── CampaignFileError     the same, with the line and field of a campaign file
+    │   ├── CampaignFileError     the same, with the line and field of a campaign file
+    │   └── ScheduleError         a schedule that cannot be read or never fires  (ValueError)
     ├── NotFoundError             a tenant, campaign, run … that does not exist  (LookupError)
     ├── ConflictError             someone else changed the thing meanwhile
     ├── TemplateError             a template cannot be stored or rendered
@@ -60,6 +61,14 @@ class CampaignFileError(ConfigurationError):
         self.path, self.line, self.field = path, line, field
         place = f"{path}:{line}" if line else path
         super().__init__(f"{place}: {f'{field}: ' if field else ''}{message}", mend=mend)
+
+
+class ScheduleError(ConfigurationError, ValueError):
+    """A schedule cannot be read, or would never fire; ``field`` is the part that is wrong."""
+
+    def __init__(self, message: str, *, field: str = "", mend: str = "") -> None:
+        self.field = field
+        super().__init__(f"{field}: {message}" if field else message, mend=mend)
 
 
 class NotFoundError(IgnitionError, LookupError):
