@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 from ignition_ext.errors import ScheduleError
 
-LAST_YEAR = 2199
-"""Where every iteration ends: no zone's rules, and no campaign, are known that far."""
+FIRST_YEAR, LAST_YEAR = 1970, 2199
+"""Where every iteration begins and ends: no zone's rules, and no campaign, are known that far."""
 _LONGEST_CHANGE = timedelta(hours=26)
 """Samoa once skipped a whole day; nothing ever moved a clock further."""
 _GAP_GOES_BACK = sys.version_info < (3, 13)

@@ -12,6 +12,8 @@ from ignition_ext.schedules.clock import LAST_YEAR, in_order, prefect_moment, st
 
 ANCHOR = datetime(2020, 1, 1)
 """Midnight on the schedule's wall, so that 24h means midnight and 6h means 0, 6, 12 and 18."""
+LONGEST = timedelta(days=3660)
+"""Ten years, as for every duration: more is a slip of the pen."""
 _DAY = timedelta(days=1)
 _UNITS = ((7 * _DAY, "week"), (_DAY, "day"), (_DAY / 24, "hour"), (_DAY / 1440, "minute"))
 
@@ -29,9 +31,10 @@ class IntervalSchedule:
 
     def __post_init__(self) -> None:
         """Refuse what never comes and what no clock here can tell."""
-        if self.every < timedelta(seconds=1) or self.every.microseconds:
+        if not timedelta(seconds=1) <= self.every <= LONGEST or self.every.microseconds:
             raise ScheduleError(
-                f"{self.every} is not a number of whole seconds, at least one", field="interval"
+                f"{self.every} is not a number of whole seconds, from one to ten years of them",
+                field="interval",
             )
 
     def occurrences(self, after: datetime, timezone: ZoneInfo) -> Iterator[datetime]:

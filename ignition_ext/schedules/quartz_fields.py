@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ignition_ext.errors import ScheduleError
-from ignition_ext.schedules.clock import LAST_YEAR
+from ignition_ext.schedules.clock import FIRST_YEAR, LAST_YEAR
 
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-FIRST_YEAR = 1970
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

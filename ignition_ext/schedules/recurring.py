@@ -13,7 +13,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from ignition_ext.errors import ScheduleError
-from ignition_ext.schedules.clock import LAST_YEAR, in_order, prefect_moment, start_of_walls
+from ignition_ext.schedules.clock import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    in_order,
+    prefect_moment,
+    start_of_walls,
+)
 from ignition_ext.schedules.words import listed, ordinal, week_days_in_words
 
 _DAY = timedelta(days=1)
@@ -140,6 +146,13 @@ class Once:
     """
 
     at: datetime
+
+    def __post_init__(self) -> None:
+        """Refuse what is outside of the schedules' time."""
+        if not FIRST_YEAR <= self.at.year <= LAST_YEAR:
+            raise ScheduleError(
+                f"the year {self.at.year} is not from {FIRST_YEAR} to {LAST_YEAR}", field="once"
+            )
 
     def occurrences(self, after: datetime, timezone: ZoneInfo) -> Iterator[datetime]:
         """The time, if it is later than ``after``."""
