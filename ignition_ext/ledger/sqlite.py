@@ -25,8 +25,8 @@ from ignition_ext.values import LeaseId, MessageId, RunRef
 
 T = TypeVar("T")
 _STATEMENTS = load_statements("message.sqlite.sql", "lease.sqlite.sql", "part.sqlite.sql")
-FEW = 200
-"""Rows whose transaction is over in about a millisecond: the event loop can wait for it."""
+FEW = 400
+"""Rows whose transaction is over in some milliseconds: handing it to a thread costs as much."""
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 

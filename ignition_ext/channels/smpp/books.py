@@ -9,6 +9,9 @@ from ignition_ext.channels.smpp.message import SmsInFlight
 from ignition_ext.channels.transport import Journal
 from ignition_ext.values import Delivery
 
+MOST = 64
+"""Messages of each kind in one turn. In a larger window all would go out together, be answered
+together and be stored together, and the database, the wire and we wait for each other in turn."""
 _QUORUM = 4
 """While a turn is being stored, a fourth of the window is worth another one. Smaller ones would
 cost a transaction for a message or two, larger ones would leave the window empty meanwhile."""
@@ -49,7 +52,7 @@ class Books:
     @property
     def room(self) -> int:
         """How many messages the next turn may intend."""
-        return self._window - self._level + len(self._finished)
+        return min(MOST, self._window - self._level + min(MOST, len(self._finished)))
 
     @property
     def is_clear(self) -> bool:
@@ -65,7 +68,7 @@ class Books:
 
     def turn(self, messages: Sequence[SmsInFlight]) -> None:
         """Begin to settle what is finished and to intend ``messages``, at most ``room``."""
-        deliveries, self._finished = self._finished, []
+        deliveries, self._finished = self._finished[:MOST], self._finished[MOST:]
         growth = max(0, len(messages) - len(deliveries))
         self._level += growth
         self.coming += len(messages)
