@@ -14,7 +14,7 @@ MONTH_NAMES = (
 DAY_NAMES = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _FEW = 6
 """So many single times are listed as 08:00, 12:00; more are told by their fields."""
-_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}  # codespell:ignore nd
 
 
 def ordinal(number: int) -> str:
