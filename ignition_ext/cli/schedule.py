@@ -16,9 +16,10 @@ from cyclopts.validators import LimitedChoice, Number
 
 from ignition_ext.campaigns.written_schedules import WrittenSchedule, read_schedules
 from ignition_ext.campaigns.yaml import YamlError, parse
-from ignition_ext.cli.output import out, print_json
+from ignition_ext.cli.output import note, out, print_json
 from ignition_ext.errors import ConfigurationError, ScheduleError
 from ignition_ext.schedules.clock import FIRST_YEAR, LAST_YEAR, zone
+from ignition_ext.schedules.cron import CronSchedule
 
 MOST = 10_000
 """Times in one answer: a day of them at one in ten seconds."""
@@ -122,6 +123,12 @@ def preview(
     if json:
         print_json({"valid": True, "next": found})
         return 0
+    for schedule in (item.schedule for item in schedules):
+        if isinstance(schedule, CronSchedule) and schedule.prefect_skips_march:
+            note(
+                f"Note: Prefect's own cron leaves out the first days of March for"
+                f" {schedule.expression!r}. Write two schedules, or an rrule."
+            )
     if not found:
         out.print("It does not fire any more.")
     shown_in = (len(schedules) == 1 and schedules[0].timezone) or where

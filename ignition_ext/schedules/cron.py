@@ -75,6 +75,21 @@ class CronSchedule:
             raise ScheduleError(f"{expression!r} is not a cron expression: {error}") from error
         return cls(expression=joined)
 
+    @property
+    def prefect_skips_march(self) -> bool:
+        """Whether Prefect leaves out the first days of a March, as for ``0 8 1,31 * *``.
+
+        The croniter inside Prefect 3.8.8 looks in February for the 31st, adds the difference and
+        lands on 3 March; the croniter that is its own package has mended this.
+        """
+        days = croniter(self.expression, datetime(2000, 1, 1)).expanded[2]
+        numbers = sorted(day for day in days if isinstance(day, int))
+        for february in (28, 29):
+            beyond = [day for day in numbers if day > february]
+            if february not in numbers and beyond and numbers[0] < beyond[0] - february:
+                return True
+        return False
+
     def occurrences(self, after: datetime, timezone: ZoneInfo) -> Iterator[datetime]:
         """The times later than ``after`` in UTC, ascending."""
         return in_order(self._walls(start_of_walls(after, timezone)), timezone, after=after)

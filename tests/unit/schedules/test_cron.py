@@ -78,6 +78,24 @@ def test_prefect_fires_at_the_same_times_when_clocks_change(
     assert ours == sorted(date.astimezone(UTC) for date in dates)
 
 
+@settings(max_examples=30)
+@given(st.lists(st.sampled_from([1, 2, 3, 28, 29, 30, 31]), min_size=1, max_size=4, unique=True))
+@example([1, 11, 21, 31])
+@example([1, 29, 31])
+def test_it_is_known_which_days_prefect_skips(numbers: list[int]) -> None:
+    """Those of March behind a 30 or 31 February; every other list Prefect reads as we do."""
+    expression = f"0 8 {','.join(map(str, numbers))} * *"
+    schedule, prefect = CronSchedule.parse(expression), PrefectCron(cron=expression)
+    agree = True
+    for year in (2027, 2028):
+        start, end = (datetime(year, month, 1, tzinfo=UTC) for month in (2, 6))
+        dates = asyncio.run(prefect.get_dates(n=1000, start=start, end=end))
+        ours = list(islice(schedule.occurrences(start, ZoneInfo("UTC")), 40))
+        agree = agree and [moment for moment in ours if moment < end] == list(dates)
+
+    assert schedule.prefect_skips_march == (not agree)
+
+
 def test_times_out_of_a_gap_keep_their_order() -> None:
     """On Lord Howe 02:15 does not exist on that day and comes before 01:50, or after it."""
     start = datetime(2026, 10, 3, 14, 30, tzinfo=UTC)

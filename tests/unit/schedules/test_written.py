@@ -225,3 +225,9 @@ def test_a_table_for_people_shows_the_wall_too(run: Run) -> None:
     _, out, _ = run("preview", *given, "--count", "1")
 
     assert out.split() == ["2027-07-01T06:00:00Z", "Thu", "01", "Jul", "2027", "08:00:00", "CEST"]
+
+
+def test_a_note_tells_what_prefect_would_leave_out(run: Run) -> None:
+    """On stderr, and not beside an expression that Prefect reads well."""
+    assert "March" in run("preview", "--cron", "0 8 */10 * *")[2]
+    assert run("preview", "--cron", "0 8 1,15 * *")[2] == ""
