@@ -120,8 +120,8 @@ def test_sparse_expressions_are_found() -> None:
 @pytest.mark.parametrize(
     ("expression", "field", "words"),
     [
-        ("*/10 * * * * *", "", "write it as quartz"),
-        ("0 0 8 * * ? 2027", "", "write it as quartz"),
+        ("*/10 * * * * *", "", "write `quartz:`"),
+        ("0 0 8 * * ? 2027", "", "write `quartz:`"),
         ("0 8 * *", "", "cron has five"),
         ("0 8 ? * MON", "day of month", "quartz"),
         ("0 8 15W * *", "day of month", "quartz"),
