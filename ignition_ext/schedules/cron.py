@@ -54,7 +54,7 @@ class CronSchedule:
         if len(parts) in (6, 7):
             raise ScheduleError(
                 f"{expression!r} has {len(parts)} fields, cron has five: {', '.join(FIELDS)}",
-                mend="With seconds first it is a Quartz expression: write `quartz:` (or --quartz) for `cron:`.",
+                mend="With seconds first it is a Quartz expression: write `quartz:` for `cron:`.",
             )
         if len(parts) != len(FIELDS):
             raise ScheduleError(
