@@ -127,7 +127,12 @@ def preview(
         if isinstance(schedule, CronSchedule) and schedule.prefect_skips_march:
             note(
                 f"Note: Prefect's own cron leaves out the first days of March for"
-                f" {schedule.expression!r}. Write two schedules, or an rrule."
+                f" {schedule.expression!r}. "
+                + (
+                    "A campaign hands it over as a rule; elsewhere write an rrule."
+                    if schedule.as_rule()
+                    else "Write two schedules, or an rrule."
+                )
             )
     if not found:
         out.print("It does not fire any more.")

@@ -7,7 +7,7 @@ saving skips is moved by the gap, one that it repeats fires once, the first time
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -33,6 +33,9 @@ ALIASES: Mapping[str, str] = {
 _ITEM = re.compile(r"(\*|L|L[0-7]|(\d+|[A-Z]{3})(-(\d+|[A-Z]{3}))?|(\d|[A-Z]{3})#[1-5])(/\d+)?")
 """What Prefect's own cron takes: it has no W, no ``?`` and no hashed ``H`` or ``R``."""
 _ANY = ("*",)
+_RULE_DAYS = ("SU", "MO", "TU", "WE", "TH", "FR", "SA")
+MOST_TIMES = 24
+"""Times of a day in a rule: Prefect goes through all of them since the rule's beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,28 @@ class CronSchedule:
                 return True
         return False
 
+    def as_rule(self) -> str | None:
+        """The same times as RFC 5545 rules, a line each.
+
+        None where a ``#`` or ``L`` of a week day limits the days of the month, and where the
+        times of a day are so many that reading the rule would take Prefect long.
+        """
+        cron = croniter(self.expression, datetime(2000, 1, 1))
+        minutes, hours, month_days, months, days = (tuple(part) for part in cron.expanded)
+        times = _all(minutes, 0, 59), _all(hours, 0, 23)
+        if cron.nth_weekday_of_month or len(times[0]) * len(times[1]) > MOST_TIMES:
+            return None
+        end = f";BYHOUR={_written(times[1])};BYMINUTE={_written(times[0])};BYSECOND=0"
+        if months != _ANY:
+            end = f";BYMONTH={_written(months)}{end}"
+        chosen = []
+        if month_days != _ANY:
+            numbers = [-1 if day == "l" else day for day in month_days]
+            chosen.append(f";BYMONTHDAY={_written(numbers)}")
+        if days != _ANY:
+            chosen.append(f";BYDAY={','.join(_RULE_DAYS[int(day) % 7] for day in days)}")
+        return "\n".join(f"RRULE:FREQ=DAILY{days}{end}" for days in chosen or [""])
+
     def occurrences(self, after: datetime, timezone: ZoneInfo) -> Iterator[datetime]:
         """The times later than ``after`` in UTC, ascending."""
         return in_order(self._walls(start_of_walls(after, timezone)), timezone, after=after)
@@ -132,6 +157,10 @@ def _check(part: str, name: str) -> None:
             )
         if not _ITEM.fullmatch(item):
             raise ScheduleError(f"{part!r} is not something that cron knows", field=name)
+
+
+def _written(numbers: Iterable[int | str]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def _all(values: tuple[int | str, ...], least: int, most: int) -> tuple[int, ...]:

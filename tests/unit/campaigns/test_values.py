@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+from prefect.server.schemas.schedules import RRuleSchedule as ServerRule
 from pydantic import ValidationError
 
 from ignition_ext.campaigns.duration import parse_duration, write_duration
@@ -19,6 +22,7 @@ from ignition_ext.campaigns.schedule import ScheduleSpec, check_cron
 from ignition_ext.campaigns.sender import check_email_sender, check_sms_sender
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.orchestration.schedules import prefect_schedule
+from ignition_ext.schedules.cron import CronSchedule as CronExpression
 
 
 @given(st.timedeltas(min_value=timedelta(milliseconds=1), max_value=timedelta(days=3660)))
@@ -78,6 +82,43 @@ def test_schedules_become_prefects() -> None:
     assert interval.anchor_date.isoformat() == "2020-01-01T00:00:00+01:00"
     assert isinstance(rule, RRuleSchedule)
     assert rule.rrule == "DTSTART:20200101T000000\nFREQ=DAILY"
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+async def as_fired(spec: ScheduleSpec, count: int, start: datetime) -> list[datetime]:
+    """When Prefect's server would start the runs."""
+    made = prefect_schedule(spec, timezone=BERLIN.key)
+    assert isinstance(made, RRuleSchedule)
+    server = ServerRule(rrule=made.rrule, timezone=made.timezone)
+    return [datetime.fromisoformat(str(one)) for one in await server.get_dates(count, start=start)]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["0 8 1,15,31 * *", "30 6,18 */10 * *", "0 0 1,31 3,5 *", "0 9 1,31 * MON", "5 4 1,31,L * *"],
+)
+async def test_prefect_loses_no_day_of_march(expression: str) -> None:
+    """What its own cron would leave out, it fires by a rule."""
+    start = datetime(2027, 2, 20, tzinfo=BERLIN)
+    expected = CronExpression.parse(expression).occurrences(start, BERLIN)
+
+    fired = await as_fired(ScheduleSpec(cron=expression), 40, start)
+
+    assert fired == list(islice(expected, 40))
+    assert any((day := one.astimezone(BERLIN)).month == 3 and day.day < 3 for one in fired)
+
+
+@pytest.mark.parametrize("days", [1, 7])
+async def test_an_interval_of_days_keeps_its_time_when_clocks_change(days: int) -> None:
+    """Midnight in summer, too, whenever Prefect asks."""
+    for month in (1, 3, 7, 10):
+        start = datetime(2027, month, 20, tzinfo=BERLIN)
+        times = await as_fired(ScheduleSpec(interval=timedelta(days=days)), 20, start)
+        fired = [one.astimezone(BERLIN) for one in times]
+        assert {(one.hour, one.minute) for one in fired} == {(0, 0)}
+        assert {(one.date() - datetime(2020, 1, 1).date()).days % days for one in fired} == {0}
 
 
 @pytest.mark.parametrize(
