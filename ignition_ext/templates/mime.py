@@ -20,7 +20,7 @@ from ignition_ext.templates import mime_headers as headers
 from ignition_ext.templates.attachments import Attachment, check_total, part
 from ignition_ext.templates.mime_headers import HeaderError
 from ignition_ext.templates.mime_images import InlineImages
-from ignition_ext.templates.mime_text import TextEncoder
+from ignition_ext.templates.mime_text import TextEncoder, TextError
 from ignition_ext.values import MessageId
 
 _OWN_FIELDS = frozenset({"from", "to", "cc", "bcc", "subject", "date", "message-id"})
@@ -139,8 +139,9 @@ class EmailComposer:
         """The bytes for one recipient; the same arguments give the same bytes.
 
         Raises:
-            TemplateError: subject, name or address hold a line break or are otherwise unfit, or
-                the HTML names an image that is not there. It concerns this recipient only.
+            TemplateError: subject, name or address hold a line break or are otherwise unfit, a text
+                holds a NUL or half a character, or the HTML names an image that is not there. It
+                concerns this recipient only.
         """
         try:
             recipient = headers.normal_address(address, "the recipient's address")
@@ -155,7 +156,7 @@ class EmailComposer:
                 b"MIME-Version: 1.0\r\n",
                 *self._body(message_id, rendered),
             ]
-        except (HeaderError, UnicodeEncodeError) as error:
+        except (HeaderError, TextError, UnicodeEncodeError) as error:
             raise TemplateError(
                 f"{error}", mend="Correct the recipient's data or the template."
             ) from error

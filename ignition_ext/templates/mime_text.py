@@ -37,6 +37,11 @@ the line already is."""
 _LOOSE = (" ", "\t", ".")
 """A piece that ends so is written differently when a line break follows."""
 
+
+class TextError(ValueError):
+    """The text cannot stand in a message."""
+
+
 _Piece = tuple[bytes, int, int, bool, bool]
 """A piece as it is written from one column on: its octets, the column behind it, how many octets
 it had, whether a line break begins it, whether it is loose. No class: most are made for once."""
@@ -59,6 +64,7 @@ class TextEncoder:
 
         Raises:
             UnicodeEncodeError: a lone surrogate is in it.
+            TextError: a NUL is in it, which RFC 5322 section 2.3 forbids in any form.
         """
         if not all(map(str.isascii, pieces)) and len(pieces) > 1:
             spliced = self._spliced(pieces)
@@ -138,6 +144,8 @@ def _encoded(piece: str, column: int) -> _Piece:
 
 
 def _whole(kind: str, text: str) -> tuple[bytes, bytes]:
+    if "\0" in text:
+        raise TextError(f"the {kind} text holds a NUL, which no message may have")
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
@@ -145,7 +153,7 @@ def _whole(kind: str, text: str) -> tuple[bytes, bytes]:
         lines.append("")
     octets = "\r\n".join(lines).encode() or b"\r\n"
     # Two octets a line are its CRLF, which MAX_LINE leaves out.
-    if text.isascii() and "\0" not in text and max(map(len, lines)) <= MAX_LINE:
+    if text.isascii() and max(map(len, lines)) <= MAX_LINE:
         return _head(kind, "us-ascii", "7bit"), octets
     body = quoted_printable(octets)
     if _base64_length(len(octets)) < len(body):

@@ -21,7 +21,7 @@ from ignition_ext.errors import ConfigurationError, TemplateError
 from ignition_ext.templates.attachments import Attachment
 from ignition_ext.templates.mime import EmailComposer
 from ignition_ext.templates.mime_headers import HeaderError, normal_address
-from ignition_ext.templates.mime_text import TextEncoder
+from ignition_ext.templates.mime_text import TextEncoder, TextError
 from ignition_ext.values import MessageId
 
 _ID = MessageId(UUID("01a1fd27-c6b9-7d9d-81f1-eba9c65ddb1a"))
@@ -85,11 +85,13 @@ def _refused(*values: str) -> bool:
 @given(text=_TEXT, html=_TEXT)
 @example(text="a" * 74 + " \nb" + "\n", html="é" + "a" * 71 + "\t\n")
 @example(text=".\n..\n\n.", html="\r\r\n\n.\r")
+@example(text="nul \0\n", html="x")
+@example(text="x", html="é \0")
 @example(text="From me\nx" * 400, html="=" * 999 + "\n")
 def test_bodies_say_what_email_message_says(text: str, html: str) -> None:
-    """Any text, with any line ends; a half of a character is refused, a NUL is encoded."""
+    """Any text, with any line ends; half a character and a NUL are refused."""
     mail = Mail(html_pieces=[html], text_pieces=[text])
-    if re.search("[\ud800-\udfff]", text + html):
+    if re.search("[\0\ud800-\udfff]", text + html):
         with pytest.raises(TemplateError):
             _composed(mail)
         return
@@ -189,8 +191,8 @@ def test_pieces_give_what_the_whole_gives(messages: list[list[str]]) -> None:
     """Wherever a text is cut, and whatever was encoded before: the same octets."""
     encoder = TextEncoder()
     for pieces in messages * 2:
-        if re.search("[\ud800-\udfff]", "".join(pieces)):
-            with pytest.raises(UnicodeEncodeError):
+        if re.search("[\0\ud800-\udfff]", "".join(pieces)):
+            with pytest.raises((TextError, UnicodeEncodeError)):
                 encoder.part("plain", pieces)
         else:
             assert encoder.part("plain", pieces) == TextEncoder().part("plain", ["".join(pieces)])
