@@ -9,6 +9,7 @@ claimed, so when it dies nothing is lost: the sender goes on by itself.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import pickle
 import socket
@@ -42,6 +43,7 @@ WORKER = "ignition_ext.templates.press_worker"
 PATIENCE_SECONDS = 60.0
 """For one group; a template's own limits end it long before."""
 _BUFFER = 1 << 20
+_log = logging.getLogger(__name__)
 _HEAD = struct.Struct("!i")
 _FAILURES = (OSError, EOFError, TimeoutError, pickle.PickleError)
 
@@ -91,8 +93,12 @@ class Press:
             stopped: whether to end early.
             waiting: messages that are still to be sent, about.
         """
-        if self._socket is None and self._worth_from is not None and waiting >= self._worth_from:
-            self._start(recipe)
+        if self._socket is None and self._is_worth(recipe, waiting):
+            try:
+                self._start(recipe)
+            except OSError as error:
+                _log.warning("emails are made without a process of their own: %s", error)
+                self.give_up()
         if self._socket is None:
             yield EnvelopeFeed(take, workshop, journal, stopped)
             return
@@ -108,10 +114,16 @@ class Press:
         """Of its process, while there is one."""
         return None if self._process is None else self._process.pid
 
+    def _is_worth(self, recipe: EmailRecipe, waiting: int) -> bool:
+        if self._worth_from is None or waiting < self._worth_from:
+            return False
+        files = (*recipe.attachments, *recipe.inline)
+        return sum(len(file.content) for file in files) <= LARGEST
+
     def _start(self, recipe: EmailRecipe) -> None:
-        ours, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         with theirs:
-            for end in (ours, theirs):
+            for end in (self._socket, theirs):
                 for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                     end.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
             self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -121,8 +133,7 @@ class Press:
                 # Where this process found its modules: the same ones for both.
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-        ours.sendall(frame(recipe))
-        self._socket = ours
+        self._socket.sendall(frame(recipe))
 
     def give_up(self) -> None:
         """End the process, and start no other one."""

@@ -209,18 +209,44 @@ async def test_a_small_run_has_none(press: Press) -> None:
     assert press.process_id is None
 
 
+async def test_an_attachment_is_not_copied_from_process_to_process(press: Press) -> None:
+    """That would be the most of the work: the sender makes such emails itself."""
+    file = Attachment(name="a.bin", content=os.urandom(LARGEST + 1))
+    large = replace(RECIPE, attachments=[file])
+    claimed, workshop = Claimed(most=5), EmailWorkshop(large.maker())
+    async with press.feed(
+        large, workshop, claimed.take, Book(), lambda: False, waiting=1000
+    ) as feed:
+        assert len([envelope async for envelope in feed]) == 5
+    assert press.process_id is None
+
+
 async def test_large_emails_are_made_where_they_are_sent(press: Press) -> None:
-    """Copying the attachment from process to process each time would be the most of the work."""
-    large = replace(RECIPE, attachments=[Attachment(name="a.bin", content=os.urandom(LARGEST))])
-    workshop = EmailWorkshop(large.maker())
-    claimed, book = Claimed(), Book()
-    async with press.feed(large, workshop, claimed.take, book, lambda: False, waiting=1000) as feed:
+    """Nor are pages of such a size."""
+    page = f"<p>{'ä' * LARGEST} {{{{ name }}}}</p>"
+    files = {**RECIPE.sources.files, "letter/body.html": page}
+    large = replace(RECIPE, sources=replace(RECIPE.sources, files=files))
+    claimed, workshop = Claimed(), EmailWorkshop(large.maker())
+    async with press.feed(
+        large, workshop, claimed.take, Book(), lambda: False, waiting=1000
+    ) as feed:
         while press.process_id is not None:
             await anext(feed)
             await asyncio.sleep(0.01)
         # What the press had been given is made here now.
         envelopes = [await anext(feed) for _ in range(GROUP * GROUPS)]
     assert len({envelope.message_id for envelope in envelopes}) == GROUP * GROUPS
+
+
+async def test_where_no_process_can_be_started_the_sender_does_it(
+    press: Press, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says so."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    claimed, book = Claimed(most=20), Book()
+    async with fed(press, claimed, book) as feed:
+        assert len([envelope async for envelope in feed]) == 18
+    assert "without a process of their own" in caplog.text
 
 
 def test_it_ends_with_a_sender_that_was_killed() -> None:
