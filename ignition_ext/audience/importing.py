@@ -168,7 +168,12 @@ async def _put_in_force(
     database: Database, target: _Target, result: ImportResult, *, path: Path, actor: str
 ) -> None:
     async with database.write() as session:
-        query = select(Audience).where(Audience.id == target.audience_id).with_for_update()
+        # Not the key: rows of other imports, which refer to it, go in meanwhile.
+        query = (
+            select(Audience)
+            .where(Audience.id == target.audience_id)
+            .with_for_update(key_share=True)
+        )
         audience = (await session.exec(query)).one()
         if audience.generation > target.generation:
             raise ConflictError(

@@ -44,7 +44,14 @@ DELETE FROM recipient WHERE id IN (
     WHERE audience_id = ? AND generation >= ? AND generation < ? LIMIT ?
 )
 """
-_POSTGRES_DELETE = _SQLITE_DELETE.replace("?", "%s")
+# Two imports that end at once delete the same rows of a third; neither waits for the other.
+_POSTGRES_DELETE = """
+DELETE FROM recipient WHERE id IN (
+    SELECT id FROM recipient
+    WHERE audience_id = %s AND generation >= %s AND generation < %s LIMIT %s
+    FOR UPDATE SKIP LOCKED
+)
+"""
 
 
 def _fields(recipient: Recipient) -> tuple[str | None, ...]:
