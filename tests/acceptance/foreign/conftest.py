@@ -32,6 +32,20 @@ PATIENCE_SECONDS = 400.0
 FoundT = TypeVar("FoundT")
 
 
+class PatientTransport(httpx.HTTPTransport):
+    """Asks again while Prefect's SQLite is busy, which it says with 503, as its own client does."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """The answer, the last one where the server stays busy."""
+        for _ in range(60):
+            response = super().handle_request(request)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                return response
+            response.close()
+            time.sleep(0.5)
+        return super().handle_request(request)
+
+
 class Site:
     """A database of Ignition's, a Prefect server, and a worker for each pool that is used.
 
@@ -49,7 +63,9 @@ class Site:
             "IGNITION_DATABASE_URL": database_url,
             "IGNITION_ACTOR": "test",
         }
-        self.api = httpx.Client(base_url=server.url, trust_env=False, timeout=30)
+        self.api = httpx.Client(
+            base_url=server.url, transport=PatientTransport(trust_env=False), timeout=30
+        )
         self._workers: dict[str, PrefectWorker] = {}
         self._exit = ExitStack()
         self._exit.callback(self.api.close)
