@@ -210,8 +210,9 @@ class _PressedFeed(AsyncIterator[EmailEnvelope]):
             self._hello.cancel()
             self._press.close()
         try:
-            while self._sent and self._press.is_ready:
-                await self._receive()
+            with suppress(*_FAILURES):  # it died meanwhile; nobody waits for what it had
+                while self._sent and self._press.is_ready:
+                    await self._receive()
         finally:
             if self._sent:
                 self._press.give_up()
@@ -239,15 +240,18 @@ class _PressedFeed(AsyncIterator[EmailEnvelope]):
         """Keep the press busy, and take what it has made."""
         if self._made:
             return
-        try:
-            while len(self._sent) < GROUPS and not self._is_exhausted:
-                await self._send_group()
-            if self._sent:
+        while len(self._sent) < GROUPS and not self._is_exhausted:
+            group = await self._group()  # what fails here is not the press
+            if group and not await self._post(group):
+                return
+        if self._sent:
+            try:
                 await self._receive()
-        except _FAILURES:
-            self._fail()
+            except _FAILURES:
+                self._fail()
 
-    async def _send_group(self) -> None:
+    async def _group(self) -> list[ClaimedMessage]:
+        """The next messages to be made."""
         group: list[ClaimedMessage] = []
         while len(group) < GROUP and not self._is_exhausted:
             message = await self._take()
@@ -255,10 +259,18 @@ class _PressedFeed(AsyncIterator[EmailEnvelope]):
                 self._is_exhausted = True
             else:
                 group.append(message)
-        if group:
-            self._sent.append(group)
+        return group
+
+    async def _post(self, group: list[ClaimedMessage]) -> bool:
+        """Hand a group to the press; False when it is gone."""
+        self._sent.append(group)
+        try:
             self._writer.write(frame([_task(message) for message in group]))
             await self._writer.drain()
+        except _FAILURES:
+            self._fail()
+            return False
+        return True
 
     async def _receive(self) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):

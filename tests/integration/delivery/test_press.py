@@ -180,6 +180,17 @@ async def test_a_batch_that_ends_early_leaves_it_to_the_next(press: Press) -> No
     assert set(seen) <= {message.id for message in second.taken}
 
 
+async def test_a_batch_that_ends_as_the_press_dies_ends_well(press: Press) -> None:
+    """Nothing that it had is missed, and the next batch does without it."""
+    async with fed(press, Claimed(), Book()) as feed:
+        await until_pressed(press, feed)
+        assert press.process_id is not None
+        os.kill(press.process_id, signal.SIGKILL)
+
+    async with fed(press, Claimed(most=20), Book()) as feed:
+        assert len([envelope async for envelope in feed]) == 18
+
+
 async def test_one_that_is_interrupted_while_it_waits_goes_on(press: Press) -> None:
     """A reader that was cancelled in the middle of an answer loses none of it."""
     claimed, book = Claimed(most=5000), Book()
