@@ -47,7 +47,6 @@ def test_the_first_own_campaign_works_as_written(demo_stack: DemoStack, tmp_path
     assert "not-an-address" not in done.stdout
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is what the README asks for")
 def test_make_names_the_two_commands() -> None:
     """`make` alone says what `make demo` and `make test` do."""
     done = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
