@@ -52,7 +52,7 @@ def summary(rounds: Sequence[Document], keys: Sequence[str], shared: Document) -
         },
         **{key: rounded(middle(rounds, key), 3) for key in keys},
         "messages": rounds[0]["messages"],
-        "seconds": round(median([one["seconds"] for one in rounds]), 3),
+        "seconds": round(median([one["seconds"] for one in rounds]), 6),
         **shared,
         "rounds": [round(rate, 1) for rate in rates],
     }
