@@ -44,7 +44,7 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
     try:
         plan = await load_campaign(parameters)
         if not plan.allowed_here:
-            return show_ending(skip_run(plan))
+            return show_ending(await skip_run(plan, plan.why_not_here))
         if parameters.dry_run:
             return show_ending(await preview_campaign(plan))
         run = await open_run(plan)

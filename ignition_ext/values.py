@@ -74,6 +74,7 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
     COMPLETED = "completed"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 class Guarantee(StrEnum):

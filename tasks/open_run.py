@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.ledger.runs import OpenedRun, RunRequest, find_run
@@ -24,21 +25,7 @@ from tasks.database import open_database
 async def open_run(plan: CampaignPlan) -> OpenedRun:
     """Open the run in the ledger; a retried or resumed flow run finds its own again."""
     flow_run = current_flow_run()
-    campaign = plan.stored.campaign
-    assert campaign.id is not None
-    scheduled = flow_run.expected_start_time or datetime.now(UTC)
-    request = RunRequest(
-        tenant_id=TenantId(campaign.tenant_id),
-        campaign_id=campaign.id,
-        campaign_version=plan.stored.version,
-        template_version_id=plan.template_version_id,
-        guarantee=plan.stored.definition.delivery.guarantee,
-        max_messages=plan.limit,
-        deadline=plan.stored.definition.delivery.deadline,
-        flow_run_id=flow_run.id,
-        flow_run_name=run_name(plan, scheduled),
-        scheduled_at=scheduled,
-    )
+    request = run_request(plan, flow_run)
     async with open_database() as database:
         actor = Settings().actor or PREFECT_ACTOR
         run = await open_in_ledger(database, request, actor=actor)
@@ -46,7 +33,7 @@ async def open_run(plan: CampaignPlan) -> OpenedRun:
         async with database.read() as session:
             row = await find_run(session, str(run.ref.id))
     async with get_client() as client:
-        name = run_name(plan, row.scheduled_at or scheduled)
+        name = run_name(plan, row.scheduled_at or row.run_at)
         await client.set_flow_run_name(flow_run.id, name)
     logger = get_run_logger()
     if run.resumed:
@@ -62,6 +49,25 @@ async def open_run(plan: CampaignPlan) -> OpenedRun:
         attempt=run.prefect_attempts,
     )
     return run
+
+
+def run_request(plan: CampaignPlan, flow_run: FlowRun) -> RunRequest:
+    """What the ledger is to know of a run of that campaign."""
+    campaign = plan.stored.campaign
+    assert campaign.id is not None
+    scheduled = flow_run.expected_start_time or datetime.now(UTC)
+    return RunRequest(
+        tenant_id=TenantId(campaign.tenant_id),
+        campaign_id=campaign.id,
+        campaign_version=plan.stored.version,
+        template_version_id=plan.template_version_id,
+        guarantee=plan.stored.definition.delivery.guarantee,
+        max_messages=plan.limit,
+        deadline=plan.stored.definition.delivery.deadline,
+        flow_run_id=flow_run.id,
+        flow_run_name=run_name(plan, scheduled),
+        scheduled_at=scheduled,
+    )
 
 
 def run_name(plan: CampaignPlan, at: datetime) -> str:

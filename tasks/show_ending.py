@@ -9,6 +9,8 @@ from typing import Any, assert_never
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
+from ignition_ext.orchestration.mirror import SKIPPED
+
 
 class EndingKind(StrEnum):
     """How a run's flow can end by itself."""
@@ -33,7 +35,7 @@ def show_ending(ending: Ending) -> State[Any]:
         case EndingKind.COMPLETED:
             return Completed(message=ending.message)
         case EndingKind.SKIPPED:
-            return Completed(name="Skipped", message=ending.message)
+            return Completed(name=SKIPPED, message=ending.message)
         case EndingKind.CANCELLED:
             return Cancelled(message=ending.message)
         case EndingKind.FAILED:

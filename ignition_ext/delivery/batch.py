@@ -125,7 +125,7 @@ class BatchResult:
         match self.run_state:
             case RunState.OPEN | RunState.PAUSED:
                 return self.open == 0
-            case RunState.CANCELLED | RunState.COMPLETED | RunState.FAILED:
+            case RunState.CANCELLED | RunState.COMPLETED | RunState.FAILED | RunState.SKIPPED:
                 return True
             case _:
                 assert_never(self.run_state)

@@ -51,6 +51,12 @@ class CampaignPlan:
         return not allowed or self.environment in allowed
 
     @property
+    def why_not_here(self) -> str:
+        """What a run says that ends because it is not for this environment."""
+        allowed = ", ".join(self.stored.definition.environments)
+        return f"{self.reference} is for {allowed}; IGNITION_ENVIRONMENT is {self.environment}."
+
+    @property
     def timezone(self) -> str:
         """The zone that the run's name is written in: the first schedule's, else the tenant's."""
         zones = (schedule.timezone for schedule in self.stored.definition.schedules)

@@ -1,17 +1,42 @@
-"""Reads and locks rows of runs."""
+"""Adds, reads and locks rows of runs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement, Table
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.database import database_now as database_now
-from ignition_ext.errors import NotFoundError
+from ignition_ext.errors import ConflictError, NotFoundError
+from ignition_ext.ledger.rows import clean
 from ignition_ext.models import CampaignRun
-from ignition_ext.values import RunId, RunRef, TenantId
+from ignition_ext.values import Guarantee, RunId, RunRef, TenantId, new_id
+
+_RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
+NAME_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a flow run asks for; ``deadline`` counts from the first opening, by the database."""
+
+    tenant_id: int
+    campaign_id: int
+    campaign_version: int
+    template_version_id: int | None = None
+    guarantee: Guarantee = Guarantee.AT_MOST_ONCE
+    max_messages: int | None = None
+    deadline: timedelta | None = None
+    flow_run_id: UUID | None = None
+    flow_run_name: str = ""
+    scheduled_at: datetime | None = None
 
 
 def run_ref(row: CampaignRun) -> RunRef:
@@ -52,3 +77,71 @@ async def required_run(session: AsyncSession, run_id: UUID) -> CampaignRun:
             f"there is no run {run_id}.", mend="Run: ignition campaign status TENANT/NAME"
         )
     return row
+
+
+async def requested_run(session: AsyncSession, request: RunRequest) -> CampaignRun | None:
+    """The row, locked until the transaction ends."""
+    if request.flow_run_id is not None:
+        row = await locked_run(session, col(CampaignRun.flow_run_id) == request.flow_run_id)
+        if row is not None:
+            return row
+    if request.scheduled_at is None:
+        return None
+    return await locked_run(
+        session,
+        (col(CampaignRun.campaign_id) == request.campaign_id)
+        & (col(CampaignRun.scheduled_at) == request.scheduled_at),
+    )
+
+
+async def insert_run(
+    session: AsyncSession, request: RunRequest, now: datetime, **ending: Any
+) -> tuple[CampaignRun, bool]:
+    """Add the row, or find what another added at the same time; returns whether it is ours.
+
+    On PostgreSQL this waits for one that is being added.
+
+    Args:
+        session: of ``Database.write()``.
+        request: what the row says.
+        now: the database's time.
+        ending: columns of a run that ends as it begins.
+    """
+    run_id = new_id()
+    postgres = session.get_bind().dialect.name == "postgresql"
+    statement = (postgresql_insert if postgres else sqlite_insert)(_RUNS)
+    values = CampaignRun(
+        id=run_id,
+        tenant_id=request.tenant_id,
+        campaign_id=request.campaign_id,
+        campaign_version=request.campaign_version,
+        template_version_id=request.template_version_id,
+        run_at=now,
+        guarantee=request.guarantee.value,
+        max_messages=request.max_messages,
+        deadline=None if request.deadline is None else now + request.deadline,
+        flow_run_id=request.flow_run_id,
+        flow_run_name=clean(request.flow_run_name, NAME_LENGTH),
+        scheduled_at=request.scheduled_at,
+        created_at=now,
+        **ending,
+    ).model_dump()
+    result = await (await session.connection()).execute(
+        statement.values(**values).on_conflict_do_nothing().returning(_RUNS.c.id)
+    )
+    added = result.first() is not None
+    row = await locked_run(session, col(CampaignRun.id) == run_id)
+    row = row or await requested_run(session, request)
+    if row is None:
+        raise ConflictError("the run was removed while it was opened.", mend="Try again.")
+    return row, added
+
+
+def described(row: CampaignRun) -> dict[str, Any]:
+    """What the audit log says of a new run."""
+    return {
+        "campaign_id": row.campaign_id,
+        "campaign_version": row.campaign_version,
+        "flow_run_id": str(row.flow_run_id) if row.flow_run_id else None,
+        "scheduled_at": row.scheduled_at.isoformat() if row.scheduled_at else None,
+    }

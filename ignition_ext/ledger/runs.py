@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Table, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import SQLModel, col
 from sqlmodel import select as select_model
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,45 +22,27 @@ from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger.rows import clean
 from ignition_ext.ledger.run_rows import (
+    NAME_LENGTH,
     database_now,
-    locked_run,
+    described,
+    insert_run,
     read_run,
+    requested_run,
     required_run,
     run_ref,
 )
+from ignition_ext.ledger.run_rows import RunRequest as RunRequest
 from ignition_ext.models import Campaign, CampaignRun, Tenant
-from ignition_ext.values import (
-    Guarantee,
-    MessageState,
-    RunRef,
-    RunState,
-    new_id,
-)
+from ignition_ext.values import MessageState, RunRef, RunState
 
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
-_REASON_LENGTH, _NAME_LENGTH, _PREFECT_STATE_LENGTH = 2000, 300, 40
+_REASON_LENGTH, _PREFECT_STATE_LENGTH = 2000, 40
 _ASKED: Mapping[RunState, frozenset[RunState]] = {
     RunState.PAUSED: frozenset({RunState.OPEN}),
     RunState.OPEN: frozenset({RunState.PAUSED}),
     RunState.CANCELLED: frozenset({RunState.OPEN, RunState.PAUSED, RunState.FAILED}),
 }
 """What an operator may ask for, and of a run in which state."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What a flow run asks for; ``deadline`` counts from the first opening, by the database."""
-
-    tenant_id: int
-    campaign_id: int
-    campaign_version: int
-    template_version_id: int | None = None
-    guarantee: Guarantee = Guarantee.AT_MOST_ONCE
-    max_messages: int | None = None
-    deadline: timedelta | None = None
-    flow_run_id: UUID | None = None
-    flow_run_name: str = ""
-    scheduled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,16 +68,16 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
     back (an operator retried it in Prefect): what is still sendable is sent. That holds for a
     cancelled one too once it was closed; its cancelled messages stay cancelled. A cancel that is
     not closed yet is kept, for Prefect may retry by itself meanwhile; so is any end against a
-    second flow run for the same scheduled time. A paused run stays paused.
+    second flow run for the same scheduled time. A paused run stays paused. A skipped one did
+    nothing yet: it is whoever's who has a reason to send at that time.
     """
     async with database.write() as session:
         now = await database_now(session)
-        row = await _find(session, request)
+        row = await requested_run(session, request)
         resumed = row is not None
         if row is None:
-            run_id = new_id()
-            resumed = not await _insert(session, request, run_id, now)
-            row = await _added(session, request, run_id)
+            row, added = await insert_run(session, request, now)
+            resumed = not added
         before, state = RunState(row.state), _reopened(row, request)
         values: dict[str, Any] = {"prefect_attempts": row.prefect_attempts + 1}
         if state is not before:
@@ -106,6 +86,11 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
                 "state_reason": "",
                 "version": row.version + 1,
                 "ended_at": None,
+            }
+        if before is RunState.SKIPPED:
+            values |= {
+                "flow_run_id": request.flow_run_id,
+                "flow_run_name": clean(request.flow_run_name, NAME_LENGTH),
             }
         await (await session.connection()).execute(
             update(_RUNS).where(_RUNS.c.id == row.id).values(**values)
@@ -118,7 +103,7 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
                 action="run.reopened" if resumed else "run.opened",
                 subject=f"run:{row.id}",
                 before={"state": before.value} if resumed else None,
-                after={"state": state.value} | ({} if resumed else _described(row)),
+                after={"state": state.value} | ({} if resumed else described(row)),
             )
         return OpenedRun(
             ref=run_ref(row),
@@ -131,61 +116,14 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
 
 def _reopened(row: CampaignRun, request: RunRequest) -> RunState:
     state = RunState(row.state)
+    if state is RunState.SKIPPED:
+        return RunState.OPEN
     is_its_own = request.flow_run_id is not None and row.flow_run_id == request.flow_run_id
     if state in (RunState.COMPLETED, RunState.FAILED):
         return RunState.OPEN if is_its_own else state
     if state is RunState.CANCELLED and row.ended_at is not None and is_its_own:
         return RunState.OPEN
     return state
-
-
-async def _find(session: AsyncSession, request: RunRequest) -> CampaignRun | None:
-    """The row, locked until the transaction ends."""
-    if request.flow_run_id is not None:
-        row = await locked_run(session, col(CampaignRun.flow_run_id) == request.flow_run_id)
-        if row is not None:
-            return row
-    if request.scheduled_at is None:
-        return None
-    return await locked_run(
-        session,
-        (col(CampaignRun.campaign_id) == request.campaign_id)
-        & (col(CampaignRun.scheduled_at) == request.scheduled_at),
-    )
-
-
-async def _added(session: AsyncSession, request: RunRequest, run_id: UUID) -> CampaignRun:
-    """The row just added by us, or by another at the same time."""
-    row = await locked_run(session, col(CampaignRun.id) == run_id)
-    row = row or await _find(session, request)
-    if row is None:
-        raise ConflictError("the run was removed while it was opened.", mend="Try again.")
-    return row
-
-
-async def _insert(session: AsyncSession, request: RunRequest, run_id: UUID, now: datetime) -> bool:
-    """Add the row unless another has; on PostgreSQL this waits for one that is being added."""
-    postgres = session.get_bind().dialect.name == "postgresql"
-    statement = (postgresql_insert if postgres else sqlite_insert)(_RUNS)
-    values = CampaignRun(
-        id=run_id,
-        tenant_id=request.tenant_id,
-        campaign_id=request.campaign_id,
-        campaign_version=request.campaign_version,
-        template_version_id=request.template_version_id,
-        run_at=now,
-        guarantee=request.guarantee.value,
-        max_messages=request.max_messages,
-        deadline=None if request.deadline is None else now + request.deadline,
-        flow_run_id=request.flow_run_id,
-        flow_run_name=clean(request.flow_run_name, _NAME_LENGTH),
-        scheduled_at=request.scheduled_at,
-        created_at=now,
-    ).model_dump()
-    result = await (await session.connection()).execute(
-        statement.values(**values).on_conflict_do_nothing().returning(_RUNS.c.id)
-    )
-    return result.first() is not None
 
 
 async def mirror(
@@ -347,15 +285,6 @@ async def _latest(session: AsyncSession, reference: str) -> CampaignRun:
             f"campaign {reference} has no run.", mend=f"Run: ignition campaign run {reference}"
         )
     return row
-
-
-def _described(row: CampaignRun) -> dict[str, Any]:
-    return {
-        "campaign_id": row.campaign_id,
-        "campaign_version": row.campaign_version,
-        "flow_run_id": str(row.flow_run_id) if row.flow_run_id else None,
-        "scheduled_at": row.scheduled_at.isoformat() if row.scheduled_at else None,
-    }
 
 
 async def overdue_runs(session: AsyncSession, *, limit: int) -> list[RunRef]:

@@ -24,6 +24,7 @@ class CampaignEvent(StrEnum):
     COMPLETED = "ignition.campaign.completed"
     FAILED = "ignition.campaign.failed"
     CANCELLED = "ignition.campaign.cancelled"
+    SKIPPED = "ignition.campaign.skipped"
 
 
 class ServerEvent(StrEnum):

@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 CANCELLED_BY = "cancelled in Prefect"
+SKIPPED = "Skipped"
+"""The name of the state of type Completed that a run ends in which had a reason not to send."""
 PREFECT_ACTOR = "prefect"
 """Who acted, in the audit log: Prefect's open source server knows no users."""
 
@@ -102,7 +104,7 @@ async def campaign_of(database: Database, run: CampaignRun) -> tuple[str, str]:
 
 async def unsettled_runs(database: Database, *, limit: int) -> list[CampaignRun]:
     """Runs whose last mirrored state is not an end, newest first: old ones may be gone there."""
-    ends = ("Completed", "Failed", "Crashed", "Cancelled", "Skipped")
+    ends = ("Completed", "Failed", "Crashed", "Cancelled", SKIPPED)
     query = (
         select(CampaignRun)
         .where(

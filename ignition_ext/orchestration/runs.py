@@ -22,7 +22,7 @@ from ignition_ext.ledger.runs import find_run, set_run_state
 from ignition_ext.models import Campaign, CampaignRun, Tenant
 from ignition_ext.models.types import utc_now
 from ignition_ext.orchestration.deployments import deployment_name, find_deployment
-from ignition_ext.orchestration.mirror import cancel_run, reference_of
+from ignition_ext.orchestration.mirror import SKIPPED, cancel_run, reference_of
 from ignition_ext.values import MessageState, RunState
 
 ACCEPTED = (
@@ -135,6 +135,8 @@ def scheduled_status(campaign: str, flow_run: FlowRun) -> RunStatus:
     No worker has begun it, or it was a dry run, or it failed before it sent anything.
     """
     ended = ENDED.get(flow_run.state_type) if flow_run.state_type else None
+    if flow_run.state_name == SKIPPED:
+        ended = RunState.SKIPPED
     return RunStatus(
         campaign=campaign,
         run_id=None,
@@ -229,7 +231,7 @@ async def cancel(
     if row is None:
         await _cancel_scheduled(client, reference)
         return None
-    if row.state in (RunState.COMPLETED, RunState.FAILED):
+    if row.state in (RunState.COMPLETED, RunState.FAILED, RunState.SKIPPED):
         raise ConflictError(f"the run {row.id} has ended: {row.state}.", mend="Nothing is left.")
     await cancel_run(database, reference_of(row), reason=f"cancelled by {actor}", actor=actor)
     if row.flow_run_id is not None:

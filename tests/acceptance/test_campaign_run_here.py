@@ -31,6 +31,7 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.models import AuditLog, BindSlot, CampaignRun, Circuit, Message, RateBudget
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.mirror import reference_of
+from ignition_ext.orchestration.runs import run_status
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant, set_tenant_setting
 
@@ -208,7 +209,12 @@ async def test_a_campaign_of_another_environment_is_skipped(stage: Stage) -> Non
 
     assert (state.name, state.is_completed()) == ("Skipped", True)
     assert "prod" in (state.message or "")
-    assert await stage.runs() == []
+    (run,) = await stage.runs()
+    assert (run.state, run.prefect_state) == ("skipped", "Skipped")
+    assert run.state_reason == state.message
+    assert run.ended_at is not None
+    status = await run_status(stage.database, f"{stage.tenant}/news")
+    assert (status.state, status.counts["total"]) == ("skipped", 0)
 
 
 async def test_a_limit_sends_to_so_many_and_no_more(stage: Stage) -> None:
