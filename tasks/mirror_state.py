@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.states import Cancelled
 
+from ignition_ext.orchestration.chains import ended_run, let_go
 from ignition_ext.orchestration.mirror import mirror_state as mirror_in_ledger
 from tasks.database import open_database
 
@@ -17,13 +18,17 @@ from tasks.database import open_database
 async def mirror_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """Hook for every end of a run; Prefect runs it in the worker when the flow's process is gone.
 
-    A cancelled run's unsent messages become ``cancelled`` here.
+    A cancelled run's unsent messages become ``cancelled`` here, and what comes after the run is
+    let go.
     """
     if state.is_cancelling():
         # The hook is called when the process is gone, just before Prefect says cancelled.
         state = Cancelled(message=state.message)
     async with open_database() as database:
         await mirror_in_ledger(database, flow_run.id, state)
+        if (ended := ended_run(flow_run, state)) is not None:
+            async with get_client() as client:
+                await let_go(database, client, ended)
 
 
 async def account_if_cancelled(flow_run_id: UUID) -> None:

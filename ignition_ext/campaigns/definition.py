@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from ignition_ext.campaigns.chain import MAX_PARENTS, Parent
 from ignition_ext.campaigns.duration import Duration, parse_duration
 from ignition_ext.campaigns.schedule import ScheduleSpec
 from ignition_ext.campaigns.sender import check_email_sender, check_headers, check_sms_sender
@@ -86,12 +87,12 @@ class DeliverySpec(_Part):
     deadline: Duration | None = None
     patience: Duration | None = None
 
-    @field_validator("senders")
-    @classmethod
-    def _one_sender_yet(cls, value: int) -> int:
-        if value > 1:
-            raise ValueError("more than one sender is not supported yet; leave it at 1")
-        return value
+    @model_validator(mode="after")
+    def _local_time_is_not_quiet(self) -> Self:
+        at, quiet = self.local_time, self.quiet_hours
+        if isinstance(at, time) and quiet is not None and quiet.covers(at):
+            raise ValueError(f"local_time {at:%H:%M} lies in quiet_hours {quiet}")
+        return self
 
 
 class ThrottleSpec(_Part):
@@ -157,6 +158,7 @@ class CampaignDefinition(_Part):
     headers: dict[str, str] = Field(default_factory=dict, max_length=50)
     attachments: list[str] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
     schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=MAX_SCHEDULES)
+    after: list[Parent] = Field(default_factory=list, max_length=MAX_PARENTS)
     delivery: DeliverySpec = DeliverySpec()
     throttle: ThrottleSpec = ThrottleSpec()
     retry: RetrySpec = RetrySpec()
@@ -210,6 +212,20 @@ class CampaignDefinition(_Part):
     def _schedules_differ(cls, value: list[ScheduleSpec]) -> list[ScheduleSpec]:
         if any(schedule in value[:index] for index, schedule in enumerate(value)):
             raise ValueError("a schedule stands twice; it would run the campaign twice")
+        return value
+
+    @field_validator("after")
+    @classmethod
+    def _parents_fit(cls, value: list[Parent], info: ValidationInfo) -> list[Parent]:
+        names = [parent.campaign for parent in value]
+        if len(set(names)) != len(names):
+            raise ValueError("a campaign stands twice")
+        tenant = info.data.get("tenant")
+        for name in names:
+            if tenant is not None and name.partition("/")[0] != tenant:
+                raise ValueError(f"{name} is another tenant's; a chain stays within one")
+        if f"{tenant}/{info.data.get('name')}" in names:
+            raise ValueError("a campaign cannot come after itself")
         return value
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from ignition_ext.campaigns.chain import ParentSpec
 from ignition_ext.campaigns.definition import (
     NOT_YET,
     AudienceSpec,
@@ -27,6 +28,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "": CampaignDefinition,
     "audience": AudienceSpec,
     "schedules": ScheduleSpec,
+    "after": ParentSpec,
     "delivery": DeliverySpec,
     "throttle": ThrottleSpec,
     "retry": RetrySpec,

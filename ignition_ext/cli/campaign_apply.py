@@ -43,7 +43,7 @@ async def apply(
             else:
                 plans.append(planned)
         _require_distinct(plans)
-        for planned in plans:
+        for planned in await orchestration.in_chain_order(database, plans):
             result = await orchestration.carry_out(database, client, planned, actor=who)
             results.append(result)
             if not json:

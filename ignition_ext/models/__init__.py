@@ -6,6 +6,7 @@ from ignition_ext.models.audience import Audience, RecipientRow, Suppression
 from ignition_ext.models.audit import AuditHead, AuditLog
 from ignition_ext.models.budget import BindSlot, Circuit, CircuitTrouble, RateBudget
 from ignition_ext.models.campaign import Campaign, CampaignRun, CampaignVersion
+from ignition_ext.models.chain import ChainArrival, ChainRelease, ReleaseState
 from ignition_ext.models.message import (
     Message,
     MessageDue,
@@ -27,6 +28,8 @@ __all__ = [
     "Campaign",
     "CampaignRun",
     "CampaignVersion",
+    "ChainArrival",
+    "ChainRelease",
     "Circuit",
     "CircuitTrouble",
     "Message",
@@ -36,6 +39,7 @@ __all__ = [
     "RateBudget",
     "Receipt",
     "RecipientRow",
+    "ReleaseState",
     "SenderLease",
     "Suppression",
     "Template",

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, Uuid
+from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
 from ignition_ext.models.types import Json, UtcDateTime, enum_check, text, utc_now
@@ -57,6 +58,12 @@ class CampaignRun(SQLModel, table=True):
         UniqueConstraint("campaign_id", "scheduled_at", name="uq_campaign_run_schedule"),
         UniqueConstraint("flow_run_id", name="uq_campaign_run_flow_run"),
         Index("ix_campaign_run_tenant", "tenant_id", "run_at"),
+        Index(
+            "ix_campaign_run_let_go",
+            "ended_at",
+            sqlite_where=sql("let_go_as <> state"),
+            postgresql_where=sql("let_go_as <> state"),
+        ),
         CheckConstraint(enum_check("state", RunState), name="ck_campaign_run_state"),
     )
 
@@ -88,4 +95,10 @@ class CampaignRun(SQLModel, table=True):
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     counts: dict[str, Any] = Field(
         default_factory=dict, sa_type=Json, description="Messages per state when the run ended."
+    )
+    let_go_as: str = Field(
+        default="",
+        sa_type=text(16),
+        sa_column_kwargs={"server_default": ""},
+        description="The end that the campaigns after this one were told of.",
     )

@@ -11,6 +11,7 @@ applying the file again mends it, because both sides are always compared.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +20,8 @@ from prefect.client.orchestration import PrefectClient
 from sqlalchemy.exc import IntegrityError
 
 from ignition_ext.campaigns import store
+from ignition_ext.campaigns.chain import in_order
+from ignition_ext.campaigns.chain_checks import check_chains, require_no_cycle
 from ignition_ext.campaigns.checks import Blame, check_against_tenant
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.file import load_campaign_file
@@ -27,6 +30,7 @@ from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, IgnitionError
 from ignition_ext.models import Tenant
 from ignition_ext.orchestration.blocks import find_block
+from ignition_ext.orchestration.chains import require_no_dependents
 from ignition_ext.orchestration.deployments import (
     DeploymentSpec,
     Ensured,
@@ -92,6 +96,18 @@ async def plan(
     return Plan(file=file, definition=definition, tenant=tenant, deployment=spec)
 
 
+async def in_chain_order(database: Database, plans: Sequence[Plan]) -> list[Plan]:
+    """The plans, parents first, once it is sure that each file's ``after`` can be kept.
+
+    Raises:
+        CampaignFileError: a parent is unknown, or campaigns come after each other in a circle.
+    """
+    async with database.read() as session:
+        graph = await check_chains(session, {plan.file: plan.definition for plan in plans})
+    by_name = {plan.definition.reference: plan for plan in plans}
+    return [by_name[name] for name in in_order(graph, by_name)]
+
+
 async def _require_absent(database: Database, definition: CampaignDefinition, file: Path) -> None:
     async with database.read() as session:
         known = await store.find(session, definition.reference)
@@ -128,6 +144,7 @@ async def carry_out(
                 session, definition, base_path=planned.base_path, actor=actor
             )
             await session.flush()
+            await require_no_cycle(session, definition)
             async with asyncio.timeout(PREFECT_SECONDS):
                 ensured = ensured or await ensure_deployment(client, spec)
             await store.set_deployment(session, applied.campaign_id, ensured.id)
@@ -165,9 +182,10 @@ async def delete(database: Database, client: PrefectClient, reference: str, *, a
 
     Raises:
         NotFoundError: there is no such campaign.
-        ConflictError: one of its runs is still open.
+        ConflictError: one of its runs is still open, or campaigns come after it.
     """
     async with database.write() as session:
+        await require_no_dependents(session, reference)
         await store.mark_deleted(session, reference, actor=actor)
         await session.flush()
         async with asyncio.timeout(PREFECT_SECONDS):
