@@ -21,6 +21,7 @@ from ignition_ext.database import Database
 from ignition_ext.delivery.batch import Sender
 from ignition_ext.delivery.gate import Gated, Take, open_gate
 from ignition_ext.delivery.guard import Guard, GuardedTransport
+from ignition_ext.delivery.hold import hold_of
 from ignition_ext.delivery.limits import RateLimits, read_limits
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.ledger.contract import Ledger
@@ -79,6 +80,7 @@ async def guard_sender(
         connect=connect,
         admit=guard.require_closed,
         gate=None if limits == RateLimits() else gate,
+        hold=await hold_of(around.database, plan),
     )
 
 

@@ -7,11 +7,12 @@ from prefect.cache_policies import NO_CACHE
 
 from ignition_ext.audience import open_source
 from ignition_ext.database import Database
+from ignition_ext.delivery.local_time import database_clock, local_time_of
 from ignition_ext.delivery.plan import CampaignPlan
-from ignition_ext.delivery.recipients import Intake, messages_of
+from ignition_ext.delivery.recipients import Hours, Intake, messages_of
 from ignition_ext.errors import AudienceError
 from ignition_ext.ledger import open_ledger
-from ignition_ext.ledger.runs import OpenedRun
+from ignition_ext.ledger.runs import OpenedRun, find_run
 from ignition_ext.settings import prefect_home
 from ignition_ext.values import RunState
 from tasks.database import open_database
@@ -40,6 +41,7 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
     ledger, intake = open_ledger(database), Intake()
     rejects = prefect_home() / "ignition-rejects" / f"{run.ref.id}.csv"
     rejects.parent.mkdir(parents=True, exist_ok=True)
+    hours = await _hours(database, plan, run)
     async with open_source(
         database,
         tenant=plan.stored.tenant,
@@ -48,7 +50,7 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
         resolve_block=resolve_database,
         rejects=rejects,
     ) as source:
-        batches = messages_of(source.batches(), plan.channel, intake, limit=plan.limit)
+        batches = messages_of(source.batches(), plan.channel, intake, limit=plan.limit, hours=hours)
         await ledger.snapshot(run.ref, batches)
         stats = source.stats
     if not intake.taken:
@@ -63,3 +65,14 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
     )
     if stats.rejects_path is not None and stats.rejected:
         get_run_logger().warning("%d rows were rejected: %s", stats.rejected, stats.rejects_path)
+
+
+async def _hours(database: Database, plan: CampaignPlan, run: OpenedRun) -> Hours | None:
+    """The campaign's rules of the hour for this run, None where it has none."""
+    if not plan.has_hours:
+        return None
+    async with database.read() as session:
+        row = await find_run(session, str(run.ref.id))
+    begin = row.scheduled_at or row.run_at
+    rules = local_time_of(plan, begin)
+    return Hours(rules=rules, begin=begin, now=await database_clock(database))

@@ -6,7 +6,7 @@ the design has and this release does not do is in :data:`NOT_YET`: it is refused
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -22,6 +22,7 @@ from pydantic import (
 
 from ignition_ext.campaigns.chain import MAX_PARENTS, Parent
 from ignition_ext.campaigns.duration import Duration, parse_duration
+from ignition_ext.campaigns.hours import LocalTimeSpec, QuietSpan
 from ignition_ext.campaigns.schedule import ScheduleSpec
 from ignition_ext.campaigns.sender import check_email_sender, check_headers, check_sms_sender
 from ignition_ext.values import Channel, Guarantee
@@ -32,7 +33,6 @@ NOT_YET = {
     "schedules.business_day": "write `rrule:` or `cron:`",
     "schedules.at": "write `cron:`",
     "schedules.calendar": "write `rrule:` with the dates",
-    "delivery.quiet_hours": "schedule the campaign outside of them",
 }
 """Keys of the design that this release refuses, and what to write meanwhile."""
 
@@ -86,6 +86,8 @@ class DeliverySpec(_Part):
     batch: StrictInt = Field(default=10_000, ge=1, le=100_000)
     deadline: Duration | None = None
     patience: Duration | None = None
+    quiet_hours: QuietSpan | None = None
+    local_time: LocalTimeSpec = None
 
     @model_validator(mode="after")
     def _local_time_is_not_quiet(self) -> Self:

@@ -21,12 +21,27 @@ from ignition_ext.delivery.gate import Gated, GateMaker, Ungated
 from ignition_ext.delivery.lease import kept_leases
 from ignition_ext.delivery.tally import Tally
 from ignition_ext.errors import ChannelError, MustWait
-from ignition_ext.ledger.contract import Ledger, RetryPolicy
+from ignition_ext.ledger.contract import ClaimedMessage, Ledger, RetryPolicy
 from ignition_ext.values import OPEN_STATES, MessageState, RunRef, RunState
 
 EnvelopeT = TypeVar("EnvelopeT")
 EnvelopeT_co = TypeVar("EnvelopeT_co", covariant=True)
 Admit = Callable[[], Awaitable[None]]
+
+
+class Holding(Journal, Protocol):
+    """What keeps messages back; it journals the others."""
+
+    async def has_any(self) -> bool:
+        """Whether anything of the batch may go out now."""
+        ...
+
+    async def take(self) -> ClaimedMessage | None:
+        """The next message that may go out now."""
+        ...
+
+
+HoldMaker = Callable[[Take, Journal], Holding]
 
 
 class FeedMaker(Protocol[EnvelopeT_co]):
@@ -69,6 +84,7 @@ class Sender(Generic[EnvelopeT]):
         gate: puts the rates between the claimed messages and the transport.
         feed: builds the messages instead of ``workshop``; not used behind a gate, which wants
             each message to go out as soon as it let it through.
+        hold: keeps messages back by the recipient's hour.
     """
 
     workshop: Workshop[EnvelopeT]
@@ -78,6 +94,7 @@ class Sender(Generic[EnvelopeT]):
     admit: Admit | None = None
     gate: GateMaker | None = None
     feed: FeedMaker[EnvelopeT] | None = None
+    hold: HoldMaker | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,31 +223,49 @@ async def _send(
 ) -> tuple[ChannelError | None, timedelta]:
     last = _is_last(tally, limits)
     async with (
-        kept_leases(claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop),
-        _gate(sender, claims, stop) as gate,
-        _feed(sender, gate, claims, stop, waiting=_waiting(tally)) as feed,
+) -> tuple[ChannelError | None, timedelta]:
+    async with kept_leases(
+        claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop
+    ):
+        if sender.hold is None:
+            return await _deliver(sender, limits, claims.take, claims, stop, tally)
+        hold = sender.hold(claims.take, claims)
+        if not await hold.has_any():
+            return None, timedelta(0)
+        return await _deliver(sender, limits, hold.take, hold, stop, tally)
+
+
+async def _deliver(
+    sender: Sender[EnvelopeT],
+    limits: BatchLimits,
+    take: Take,
+    journal: Journal,
+    stop: asyncio.Event,
+    tally: Tally,
+        _gate(sender, take, journal, stop) as gate,
+        _feed(sender, gate, journal, stop, waiting=_waiting(tally)) as feed,
     ):
         try:
-            await sender.connect(last).deliver(feed, claims, stop)
+            await sender.connect(last).deliver(feed, journal, stop)
         except ChannelError as error:
             return error, timedelta(0)
         return None, timedelta(seconds=gate.resume_in or 0)
 
 
 def _gate(
-    sender: Sender[EnvelopeT], claims: Claims, stop: asyncio.Event
+    sender: Sender[EnvelopeT], take: Take, journal: Journal, stop: asyncio.Event
 ) -> AbstractAsyncContextManager[Gated]:
     if sender.gate is None:
-        return nullcontext(Ungated(claims.take))
-    return sender.gate(claims.take, claims, stop)
+        return nullcontext(Ungated(take))
+    return sender.gate(take, journal, stop)
 
 
 def _feed(
-    sender: Sender[EnvelopeT], gate: Gated, claims: Claims, stop: asyncio.Event, *, waiting: int
+    sender: Sender[EnvelopeT], gate: Gated, journal: Journal, stop: asyncio.Event, *, waiting: int
 ) -> AbstractAsyncContextManager[AsyncIterator[EnvelopeT]]:
     if sender.feed is None or sender.gate is not None:
-        return nullcontext(EnvelopeFeed(gate.take, sender.workshop, claims, stop.is_set))
-    return sender.feed(gate.take, claims, stop.is_set, waiting=waiting)
+        return nullcontext(EnvelopeFeed(gate.take, sender.workshop, journal, stop.is_set))
+    return sender.feed(gate.take, journal, stop.is_set, waiting=waiting)
 
 
 def _is_last(tally: Tally, limits: BatchLimits) -> bool:

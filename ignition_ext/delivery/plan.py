@@ -61,6 +61,12 @@ class CampaignPlan:
         """The zone that the run's name is written in: the first schedule's, else the tenant's."""
         zones = (schedule.timezone for schedule in self.stored.definition.schedules)
         return next((zone for zone in zones if zone), self.stored.tenant.timezone)
+    @property
+    def has_hours(self) -> bool:
+        """Whether the hour at the recipient decides when a message goes."""
+        delivery = self.stored.definition.delivery
+        return delivery.quiet_hours is not None or delivery.local_time is not None
+
 
 
 async def plan_campaign(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import assert_never
 
 import phonenumbers
 
+from ignition_ext.delivery.local_time import LocalTime
 from ignition_ext.ledger.contract import NewMessage
 from ignition_ext.values import Channel, Recipient
 
@@ -20,12 +22,34 @@ class Intake:
     skipped: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hours:
+    """Rules of the hour for the messages of one run.
+
+    Attributes:
+        rules: the campaign's.
+        begin: when the run was to begin.
+        now: the present, by the database's clock.
+    """
+
+    rules: LocalTime
+    begin: datetime
+    now: Callable[[], datetime]
+
+    def held(self, message: NewMessage) -> NewMessage:
+        """The same message, held until it may go out."""
+        zones = self.rules.zones(message.channel, message.address, message.timezone, message.data)
+        not_before = self.rules.first(self.begin, self.now(), zones)
+        return message if not_before is None else replace(message, not_before=not_before)
+
+
 async def messages_of(
     batches: AsyncIterator[Sequence[Recipient]],
     channel: Channel,
     intake: Intake,
     *,
     limit: int | None = None,
+    hours: Hours | None = None,
 ) -> AsyncIterator[Sequence[NewMessage]]:
     """The messages for an audience; ends after ``limit`` of them."""
     async for batch in batches:
@@ -38,7 +62,7 @@ async def messages_of(
                 intake.skipped += 1
                 continue
             intake.taken += 1
-            messages.append(message)
+            messages.append(message if hours is None else hours.held(message))
         if messages:
             yield messages
         if limit is not None and intake.taken >= limit:

@@ -137,7 +137,8 @@ class Lease:
     """The claim on a batch. Empty ``messages``: nothing is sendable now.
 
     Attributes:
-        next_at: when the earliest held or deferred message becomes sendable, None without one.
+        next_at: when the earliest held or deferred message becomes sendable, or expires with the
+            run's deadline; None without one.
         lapses_at: when the earliest lease of another sender ends, None without one; what it
             holds may become sendable then.
         run_state: what the operator asked of the run, read in the same transaction.

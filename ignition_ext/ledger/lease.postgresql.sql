@@ -51,7 +51,9 @@ VALUES (%(lease_id)s, %(run_at)s, %(run_id)s, %(tenant_id)s,
         statement_timestamp() + %(lease)s, %(ids)s);
 
 -- name: read_next
-SELECT (SELECT d.not_before FROM message_due d
+-- What waits beyond the run's deadline expires then.
+SELECT (SELECT least(d.not_before, (SELECT deadline FROM campaign_run WHERE id = %(run_id)s))
+          FROM message_due d
          WHERE d.run_id = %(run_id)s AND d.not_before > statement_timestamp()
          ORDER BY d.not_before LIMIT 1),
        (SELECT min(l.until) FROM sender_lease l

@@ -50,7 +50,10 @@ VALUES (:lease_id, :run_at, :run_id, :tenant_id,
         strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('+%.3f seconds', :lease)), :ids);
 
 -- name: read_next
-SELECT (SELECT d.not_before FROM message_due d
+-- What waits beyond the run's deadline expires then; min() of a NULL is NULL.
+SELECT (SELECT coalesce(min(d.not_before, (SELECT deadline FROM campaign_run WHERE id = :run_id)),
+                        d.not_before)
+          FROM message_due d
          WHERE d.run_id = :run_id AND d.not_before > strftime('%Y-%m-%d %H:%M:%f000', 'now')
          ORDER BY d.not_before LIMIT 1),
        (SELECT min(l.until) FROM sender_lease l

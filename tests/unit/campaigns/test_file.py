@@ -63,7 +63,8 @@ def test_the_designs_file_is_taken() -> None:
 
 def test_what_is_stored_reads_back_as_the_same() -> None:
     """The database holds JSON; nothing is lost in it."""
-    for text in (WHOLE, SMS):
+    hours = ('quiet_hours: "21:00-08:00", local_time: "09:30"', "local_time: true")
+    for text in (WHOLE, SMS, *(changed("senders: 1", written) for written in hours)):
         definition = read(text)
         stored = definition.model_dump(mode="json", by_alias=True)
         assert CampaignDefinition.model_validate(stored) == definition
@@ -129,11 +130,19 @@ def changed(old: str, new: str, text: str = WHOLE) -> str:
         (changed("senders: 1", "senders: 2"), 12, "delivery.senders", "not supported yet", ""),
         (changed("senders: 1", "senders: true"), 12, "delivery.senders", "integer", ""),
         (
-            changed("senders: 1", 'quiet_hours: "21:00-08:00"'),
+            changed("senders: 1", 'quiet_hours: "21:00"'),
             12,
             "delivery.quiet_hours",
-            "not supported yet",
-            "schedule",
+            "HH:MM-HH:MM",
+            "",
+        ),
+        (changed("senders: 1", 'local_time: "9"'), 12, "delivery.local_time", "HH:MM", ""),
+        (
+            changed("senders: 1", 'quiet_hours: "21:00-08:00", local_time: "07:30"'),
+            12,
+            "delivery",
+            "local_time 07:30 lies in quiet_hours",
+            "",
         ),
         (changed("6h", "6"), 12, "delivery.deadline", "not a duration", ""),
         (changed("6h", "0h"), 12, "delivery.deadline", "more than nothing", ""),
