@@ -50,7 +50,7 @@ async def guard_sender(
     door: Door,
     server_rate: float | None,
 ) -> Sender[Any]:
-    """The same sender, which keeps the rates and leaves a broken server alone."""
+    """The same sender, which keeps rates and quiet hours and leaves a broken server alone."""
     async with around.database.read() as session:
         limits = await read_limits(session, plan, server=door.server, server_rate=server_rate)
     guard = Guard(

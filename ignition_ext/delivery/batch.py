@@ -221,9 +221,6 @@ async def _send(
     stop: asyncio.Event,
     tally: Tally,
 ) -> tuple[ChannelError | None, timedelta]:
-    last = _is_last(tally, limits)
-    async with (
-) -> tuple[ChannelError | None, timedelta]:
     async with kept_leases(
         claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop
     ):
@@ -242,6 +239,9 @@ async def _deliver(
     journal: Journal,
     stop: asyncio.Event,
     tally: Tally,
+) -> tuple[ChannelError | None, timedelta]:
+    last = _is_last(tally, limits)
+    async with (
         _gate(sender, take, journal, stop) as gate,
         _feed(sender, gate, journal, stop, waiting=_waiting(tally)) as feed,
     ):

@@ -57,16 +57,16 @@ class CampaignPlan:
         return f"{self.reference} is for {allowed}; IGNITION_ENVIRONMENT is {self.environment}."
 
     @property
-    def timezone(self) -> str:
-        """The zone that the run's name is written in: the first schedule's, else the tenant's."""
-        zones = (schedule.timezone for schedule in self.stored.definition.schedules)
-        return next((zone for zone in zones if zone), self.stored.tenant.timezone)
-    @property
     def has_hours(self) -> bool:
         """Whether the hour at the recipient decides when a message goes."""
         delivery = self.stored.definition.delivery
         return delivery.quiet_hours is not None or delivery.local_time is not None
 
+    @property
+    def timezone(self) -> str:
+        """The zone that the run's name is written in: the first schedule's, else the tenant's."""
+        zones = (schedule.timezone for schedule in self.stored.definition.schedules)
+        return next((zone for zone in zones if zone), self.stored.tenant.timezone)
 
 
 async def plan_campaign(
