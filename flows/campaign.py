@@ -21,6 +21,7 @@ from tasks.send_batch import send_batch
 from tasks.show_ending import show_ending
 from tasks.skip_run import skip_run
 from tasks.snapshot_audience import snapshot_audience
+from tasks.start_senders import start_senders, withdraw_senders
 
 
 @flow(
@@ -50,9 +51,13 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
         run = await open_run(plan)
         progress = LiveProgress(plan.reference)
         await snapshot_audience(plan, run)
+        if plan.senders > 1:
+            await start_senders(plan, run)
         with Press() as press:
             while not (batch := await send_batch(plan, run, progress, press)).over:
-                await await_due(run, batch)
+                await await_due(plan, run, batch)
+        if plan.senders > 1:
+            await withdraw_senders(run)
         return show_ending(await close_run(plan, run))
     except IgnitionError as error:
         return show_ending(await fail_run(parameters.campaign, error))

@@ -81,6 +81,14 @@ class Settings(BaseSettings):
         gt=0,
         description="Seconds between two looks for pause or cancel while a batch is being sent.",
     )
+    revivals: int = Field(
+        default=5,
+        ge=0,
+        description=(
+            "Times that `reconcile` starts a run again whose process died;"
+            " after that an operator has to retry it."
+        ),
+    )
     files_root: Path = Field(
         default_factory=Path.cwd,
         description=(

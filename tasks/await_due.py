@@ -15,8 +15,11 @@ from prefect.states import AwaitingRetry
 
 from ignition_ext.delivery.batch import BatchResult
 from ignition_ext.delivery.patience import rest_left, time_left
+from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.progress import summary
+from ignition_ext.delivery.waiting import wait_for_work
 from ignition_ext.errors import MustWait
+from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import OpenedRun, find_run, mirror
 from ignition_ext.settings import Settings
 from ignition_ext.values import RunState
@@ -30,28 +33,68 @@ PAUSED_LOOK = timedelta(minutes=5)
 """How soon a paused run looks again by itself; ``ignition campaign resume`` need not wait."""
 
 
-async def await_due(run: OpenedRun, batch: BatchResult) -> None:
+async def await_due(plan: CampaignPlan, run: OpenedRun, batch: BatchResult) -> None:
     """Return when the run's next messages can be sent, and it is not paused in Prefect.
+
+    While other senders hold what is left, the run stays: should one die, its share is taken
+    over as soon as its lease lapses.
 
     Raises:
         Pause: after the run was put into state AwaitingRetry: Prefect starts it again at that
             time. It is no failure; the engine ends the process with it.
     """
-    await stay_paused(run)
-    left = PAUSED_LOOK if batch.run_state is RunState.PAUSED else await _time_left(run, batch)
+    left = await _await_soon(plan, run, batch)
     if not left:
         return
     at = datetime.now(UTC) + left
-    what = "paused" if batch.run_state is RunState.PAUSED else _reason(batch)
-    get_run_logger().info("waiting until %s: %s", f"{at:%H:%M:%S} UTC", what)
-    if left > LONGEST_WAIT and current_flow_run().deployment_id is not None:
-        await _come_back(run, at, what)
+    if current_flow_run().deployment_id is not None:
+        await _come_back(run, at, _reason(batch))
     await _watch(run, batch.run_state, at)
 
 
+async def await_more(plan: CampaignPlan, run: OpenedRun, batch: BatchResult) -> bool:
+    """The same for a sender beside the run's own flow: False where it would wait for long.
+
+    The run's own flow comes back then, and starts senders again.
+    """
+    return not await _await_soon(plan, run, batch)
+
+
+async def _await_soon(plan: CampaignPlan, run: OpenedRun, batch: BatchResult) -> timedelta:
+    """Wait here, and return nothing; return how long, where that is too long to wait here."""
+    await stay_paused(run, shared=plan.senders > 1)
+    paused = batch.run_state is RunState.PAUSED
+    if batch.others_hold and not batch.rest and not paused:
+        await _await_others(run, batch)
+        return timedelta(0)
+    left = PAUSED_LOOK if paused else await _time_left(run, batch)
+    if left:
+        at = datetime.now(UTC) + left
+        get_run_logger().info("waiting until %s: %s", f"{at:%H:%M:%S} UTC", _reason(batch))
+        if left > LONGEST_WAIT:
+            return left
+        await _watch(run, batch.run_state, at)
+    return timedelta(0)
+
+
 def _reason(batch: BatchResult) -> str:
+    if batch.run_state is RunState.PAUSED:
+        return "paused"
     waits_for = f"{batch.error.message} " if isinstance(batch.error, MustWait) else ""
     return f"{waits_for}{summary(batch.counts)}"
+
+
+async def _await_others(run: OpenedRun, batch: BatchResult) -> None:
+    get_run_logger().info("waiting for what other senders hold: %s", summary(batch.counts))
+    async with open_database() as database:
+        await wait_for_work(
+            database,
+            open_ledger(database),
+            run.ref,
+            batch.run_state,
+            longest=LONGEST_WAIT,
+            look_every=Settings().control_seconds,
+        )
 
 
 async def _time_left(run: OpenedRun, batch: BatchResult) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,58 +14,83 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
 from ignition_ext.budgets.lines import Lines
+from ignition_ext.database import Database
 from ignition_ext.ledger import open_ledger
-from ignition_ext.ledger.contract import Recovered
+from ignition_ext.ledger.revival import note, runs_with_lapsed_leases
+from ignition_ext.ledger.run_rows import read_run
 from ignition_ext.ledger.runs import overdue_runs
 from ignition_ext.orchestration.mirror import mirror_state, unsettled_runs
-from ignition_ext.values import MessageState
+from ignition_ext.orchestration.revival import RECONCILE_ACTOR, RUNS_AT_ONCE
+from ignition_ext.values import MessageState, RunRef
 from tasks.database import open_database
 
 CANCEL_TAKES = timedelta(minutes=5)
 """A sender drains within seconds and a worker kills after 30: longer means that nobody is there."""
-RUNS_AT_ONCE = 200
-"""Prefect answers at most this many flow runs a request; the rest waits for the next time."""
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def recover_leases() -> Recovered:
+async def recover_leases() -> Mapping[str, str]:
     """Settle what dead senders left: what was not on the wire can be sent again."""
+    done: dict[str, str] = {}
     async with open_database() as database:
-        recovered = await open_ledger(database).recover()
-    get_run_logger().info(
-        "lapsed leases: %d messages can be sent again, %d are uncertain",
-        recovered.pending,
-        recovered.uncertain,
-    )
-    return recovered
+        async with database.read() as session:
+            runs = await runs_with_lapsed_leases(session, limit=RUNS_AT_ONCE)
+        ledger = open_ledger(database)
+        for run in runs:
+            found = await ledger.recover(run)
+            if found.pending or found.uncertain:
+                after = {"pending": found.pending, "uncertain": found.uncertain}
+                words = (
+                    f"{found.pending} messages of a dead sender can be sent again,"
+                    f" {found.uncertain} are uncertain"
+                )
+                done[await _told(database, run, "run.leases-ended", after)] = words
+        # What no run's leases lead to: messages without a campaign.
+        rest = await ledger.recover()
+    if rest.pending or rest.uncertain:
+        done["messages without a run"] = (
+            f"{rest.pending} can be sent again, {rest.uncertain} are uncertain"
+        )
+    return done
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def expire_overdue() -> int:
+async def expire_overdue() -> Mapping[str, str]:
     """Let the messages of runs past their deadline expire, where no sender is left to do it."""
-    expired = 0
+    done: dict[str, str] = {}
     async with open_database() as database:
         async with database.read() as session:
             runs = await overdue_runs(session, limit=RUNS_AT_ONCE)
         ledger = open_ledger(database)
         for run in runs:
-            if await ledger.is_open(run):
-                expired += await ledger.cancel_open(run, MessageState.EXPIRED)
-    get_run_logger().info("%d messages expired in runs past their deadline", expired)
-    return expired
+            if not await ledger.is_open(run):
+                continue
+            if expired := await ledger.cancel_open(run, MessageState.EXPIRED):
+                name = await _told(database, run, "run.expired", {"expired": expired})
+                done[name] = f"{expired} messages expired"
+    return done
+
+
+async def _told(database: Database, run: RunRef, action: str, after: dict[str, Any]) -> str:
+    """Write to the audit log what was done with a run; returns its name."""
+    async with database.write() as session:
+        row = await read_run(session, run.id)
+        name = row.flow_run_name or str(run.id)
+        await note(session, run.id, actor=RECONCILE_ACTOR, action=action, after=after)
+    return name
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def sweep_budgets() -> int:
-    """Delete the lines of rates that nobody has used for a while; returns how many."""
+async def sweep_budgets() -> Mapping[str, str]:
+    """Delete the lines of rates that nobody has used for a while; nobody need know."""
     async with open_database() as database:
         swept = await Lines(database).sweep()
     get_run_logger().info("%d lines of rates were swept", swept)
-    return swept
+    return {}
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def mirror_runs() -> dict[str, str]:
+async def mirror_runs() -> Mapping[str, str]:
     """Write Prefect's state of each unfinished run to the ledger; returns what has changed.
 
     A run that was cancelled while it waited executes no code: its messages are accounted for

@@ -41,4 +41,4 @@ class LiveProgress:
 
 def artifact_key(kind: str, reference: str) -> str:
     """``progress-acme-newsletter``: Prefect allows small letters, digits and dashes."""
-    return f"{kind}-{reference.replace('/', '-')}"
+    return f"{kind}-{reference}".replace("/", "-").replace(" ", "-")

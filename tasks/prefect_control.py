@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +18,20 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Pause, PrefectException
 
-from ignition_ext.ledger.runs import OpenedRun, mirror
+from ignition_ext.database import Database
+from ignition_ext.errors import ConflictError
+from ignition_ext.ledger.runs import OpenedRun, find_run, mirror, set_run_state
+from ignition_ext.orchestration.mirror import PREFECT_ACTOR
 from ignition_ext.settings import Settings
+from ignition_ext.values import RunState
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.live_progress import LiveProgress
 
 AWAY = (httpx.HTTPError, OSError, PrefectException)
 """What Prefect's client raises when its server is away, or fails. The sending goes on without."""
+PAUSED_IN_PREFECT = "paused in Prefect"
+"""Why a shared run is paused in the ledger, so that only the same way takes it back."""
 ANSWER_SECONDS = 5.0
 """The client tries again for minutes; the sending must not wait so long for a pause to be seen."""
 
@@ -76,7 +83,7 @@ async def read_flow_run() -> FlowRun:
         return await client.read_flow_run(current_flow_run().id)
 
 
-async def stay_paused(run: OpenedRun) -> None:
+async def stay_paused(run: OpenedRun, *, shared: bool) -> None:
     """Return when the run is not paused in Prefect, which is mostly at once.
 
     A paused run keeps its process (Prefect's ``Paused``, which starts none when it is resumed); a
@@ -89,23 +96,60 @@ async def stay_paused(run: OpenedRun) -> None:
     while (state := await _paused_state()) is not None:
         if known != state.id:
             known = state.id
-            await note_pause(run, state)
+            await note_pause(run, state, shared=shared)
         if state.state_details.pause_reschedule:
             raise Pause(state=state)
         await asyncio.sleep(Settings().control_seconds)
     if known is not None:
         async with open_database() as database:
-            await mirror(database, run.ref, prefect_state="Running")
+            if await _is_its_own(database, run):
+                await mirror(database, run.ref, prefect_state="Running")
+        if shared:
+            await let_others_go_on(run)
 
 
-async def note_pause(run: OpenedRun, state: State[Any]) -> None:
-    """Write down that the run is paused. Prefect ends the process of a suspended one by itself."""
+async def note_pause(run: OpenedRun, state: State[Any], *, shared: bool) -> None:
+    """Write down that the run is paused. Prefect ends the process of a suspended one by itself.
+
+    Args:
+        run: the run.
+        state: how Prefect calls it.
+        shared: other senders work on the run, which Prefect's pause does not reach: it is paused
+            in the ledger, where they look. A pause of one of those stops that one alone.
+    """
     name = state.name or "Paused"
     get_run_logger().info("%s in Prefect: nothing is sent until it is resumed", name)
     async with open_database() as database:
-        await mirror(database, run.ref, prefect_state=name)
+        if await _is_its_own(database, run):
+            await mirror(database, run.ref, prefect_state=name)
+            if shared:
+                await _steer(database, run, RunState.PAUSED)
     if state.state_details.pause_reschedule:
         await forget_process()
+
+
+async def let_others_go_on(run: OpenedRun) -> None:
+    """Take back the pause that :func:`note_pause` wrote for the others; no other one."""
+    async with open_database() as database:
+        async with database.read() as session:
+            row = await find_run(session, str(run.ref.id))
+        own = row.flow_run_id == current_flow_run().id
+        if own and row.state == RunState.PAUSED and row.state_reason == PAUSED_IN_PREFECT:
+            await _steer(database, run, RunState.OPEN)
+
+
+async def _steer(database: Database, run: OpenedRun, state: RunState) -> None:
+    with suppress(ConflictError):  # an operator was quicker, or it is over
+        await set_run_state(
+            database, run.ref.id, state, reason=PAUSED_IN_PREFECT, actor=PREFECT_ACTOR
+        )
+
+
+async def _is_its_own(database: Database, run: OpenedRun) -> bool:
+    """Whether this is the run's own flow, and not another sender's."""
+    async with database.read() as session:
+        row = await find_run(session, str(run.ref.id))
+    return row.flow_run_id == current_flow_run().id
 
 
 async def _paused_state() -> State[Any] | None:

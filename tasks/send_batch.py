@@ -9,6 +9,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from ignition_ext.delivery.batch import BatchLimits, BatchResult, deliver_batch
+from ignition_ext.delivery.claims import PORTION, SHARED_PORTION
 from ignition_ext.delivery.patience import patiently
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.press import Press
@@ -50,6 +51,7 @@ async def send_batch(
         messages=plan.stored.definition.delivery.batch,
         lease=timedelta(seconds=settings.lease_seconds),
         look_every=timedelta(seconds=settings.control_seconds),
+        portion=PORTION if plan.senders == 1 else SHARED_PORTION,
     )
     # Blocks are read in Prefect's loop; the sending has one of its own.
     prepared = await prepare_sender(plan, run.ref, settings, press)
@@ -79,7 +81,7 @@ async def send_batch(
         raise
     await tick(last=True)
     if control.paused is not None:
-        await note_pause(run, control.paused)
+        await note_pause(run, control.paused, shared=plan.senders > 1)
     _tell(plan, run, result)
     if isinstance(result.error, MustWait):
         return result  # its `rest` says how long

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from pydantic import BaseModel, ConfigDict, Field
 
 REFERENCE = r"^[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}$"
@@ -45,3 +47,31 @@ class CampaignParameters(BaseModel):
     def name(self) -> str:
         """The campaign's name within its tenant."""
         return self.campaign.partition("/")[2]
+
+
+class SenderParameters(BaseModel):
+    """Which run a flow run of ``sender`` helps with; the run itself starts them.
+
+    Attributes:
+        campaign: ``tenant/name``.
+        run_id: the run in the ledger.
+        number: from 2 on; the run's own flow is the first sender.
+        version: of the campaign, as the run's own flow read it.
+        template_version_id: the same of its template.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    campaign: str = Field(
+        title="Campaign",
+        description="The campaign as tenant/name, for example acme/newsletter.",
+        pattern=REFERENCE,
+    )
+    run_id: UUID = Field(
+        title="Run", description="Id of the run in the ledger, as campaign status shows it."
+    )
+    number: int = Field(default=2, ge=2, title="Number", description="Tells a run's senders apart.")
+    version: int = Field(title="Version", description="Of the campaign that the run sends.")
+    template_version_id: int = Field(
+        title="Template version", description="Id of the template's version that the run sends."
+    )

@@ -112,6 +112,7 @@ class BatchResult:
         error: the server refused us as a whole.
         rest: how long nothing may be sent, whatever is due: the server is left alone, or a rate
             is used up for long.
+        others_hold: nothing was claimed, and other senders (or dead ones) hold some of the run.
     """
 
     claimed: int
@@ -123,6 +124,7 @@ class BatchResult:
     error: ChannelError | None = None
     seconds: float = 0.0
     rest: timedelta = timedelta(0)
+    others_hold: bool = False
 
     @property
     def got_on(self) -> bool:
@@ -202,6 +204,7 @@ async def deliver_batch(
         error=error,
         seconds=time.monotonic() - began,
         rest=(error.retry_after or rest) if isinstance(error, MustWait) else rest,
+        others_hold=not claims.claimed and claims.lapses_at is not None,
     )
 
 

@@ -21,6 +21,8 @@ from ignition_ext.values import Delivery, LeaseId, MessageId, MessageState, RunR
 
 PORTION = 1000
 """Messages in one claim: a second's work at most speeds, and far from what memory minds."""
+SHARED_PORTION = 250
+"""The same where several senders share a run: near its end none holds what another could send."""
 
 
 @dataclass(eq=False, slots=True)

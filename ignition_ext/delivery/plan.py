@@ -45,6 +45,11 @@ class CampaignPlan:
         return self.stored.definition.message_channel
 
     @property
+    def senders(self) -> int:
+        """How many flow runs may drain a run side by side, its own among them."""
+        return self.stored.definition.delivery.senders
+
+    @property
     def allowed_here(self) -> bool:
         """Whether the campaign may run in this environment; one that lists none may anywhere."""
         allowed = self.stored.definition.environments

@@ -202,10 +202,12 @@ class PrefectWorker(ChildProcess):
         environment: Mapping[str, str] | None = None,
         worker_type: str = "process",
         query_seconds: float = 0.5,
+        limit: int | None = None,
     ) -> None:
         self.worker_name = f"{pool}-{uuid4().hex[:8]}"
         super().__init__(f"worker-{self.worker_name}", server.folder / self.worker_name)
         self.server, self.pool, self.worker_type = server, pool, worker_type
+        self.limit = limit
         self.environment = {
             **scrubbed_environment(),
             **server.environment,
@@ -221,6 +223,8 @@ class PrefectWorker(ChildProcess):
         """
         command = [sys.executable, "-m", "prefect", "worker", "start"]
         command += ["--pool", self.pool, "--name", self.worker_name, "--type", self.worker_type]
+        if self.limit is not None:
+            command += ["--limit", str(self.limit)]
         self.spawn([*command, "--install-policy", "never"], self.environment)
         self.wait_until(self._is_online)
         return self

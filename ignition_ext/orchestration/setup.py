@@ -1,4 +1,4 @@
-"""Puts what Ignition needs on a Prefect server: block types and work pools. Safe to repeat."""
+"""Puts what Ignition needs on a Prefect server: block types, work pools, queues. Safe to repeat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 
 from ignition_ext.orchestration.blocks import block_classes
-from ignition_ext.orchestration.pools import POOLS, create_pool
+from ignition_ext.orchestration.pools import POOLS, create_pool, create_queues
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,10 @@ async def prepare_server(client: PrefectClient) -> Sequence[Prepared]:
     for pool in POOLS:
         created = await create_pool(client, pool)
         done.append(Prepared(kind="work pool", name=pool, created=created))
+        queues = await create_queues(client, pool)
+        done += [
+            Prepared(kind="work queue", name=f"{pool}/{name}", created=True) for name in queues
+        ]
     return done
 
 

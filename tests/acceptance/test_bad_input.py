@@ -22,7 +22,7 @@ from sqlmodel import SQLModel, select
 
 from blocks import SmppGateway, SmtpServer
 from flows.campaign import campaign
-from flows.housekeeping import housekeeping
+from flows.reconcile import reconcile
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.campaigns.store import apply, mark_deleted
@@ -454,7 +454,7 @@ async def test_a_query_through_a_secret_feeds_a_run(
     require_failure(await stage.run(), "Check the query of audience.sql")
 
 
-async def test_housekeeping_settles_what_a_dead_sender_left(stage: Stage) -> None:
+async def test_reconcile_settles_what_a_dead_sender_left(stage: Stage) -> None:
     """Lapsed leases are free again, and the flow says so; the next run sends the rest."""
     server = await stage.capture()
     await stage.mail(1, username="x")
@@ -465,22 +465,22 @@ async def test_housekeeping_settles_what_a_dead_sender_left(stage: Stage) -> Non
     await stage.execute("UPDATE campaign_run SET state = 'open'")
     await ledger.claim(reference_of(run), limit=2, lease=timedelta(milliseconds=1))
     assert await stage.counts() == {"claimed": 2}
-    state = await housekeeping(return_state=True)
+    state = await reconcile(return_state=True)
 
-    assert "2 messages can be sent again" in (state.message or "")
+    assert "2 messages of a dead sender can be sent again" in (state.message or "")
     assert await stage.counts() == {"pending": 2}
     assert server.received == 0
 
 
-async def test_housekeeping_lets_an_overdue_run_expire(stage: Stage) -> None:
+async def test_reconcile_lets_an_overdue_run_expire(stage: Stage) -> None:
     """A run whose flow never comes back does not keep messages sendable past the deadline."""
     await stage.mail(1, username="x")
     await stage.apply(delivery={"deadline": "1h"})
     await stage.run()
     await stage.execute("UPDATE campaign_run SET state = 'open'")
-    assert "0 expired" in ((await housekeeping(return_state=True)).message or "")
+    assert (await reconcile(return_state=True)).message == "nothing to do"
     await stage.execute("UPDATE campaign_run SET deadline = '2026-01-01 00:00:00.000000'")
-    state = await housekeeping(return_state=True)
+    state = await reconcile(return_state=True)
 
-    assert "2 expired" in (state.message or "")
+    assert "2 messages expired" in (state.message or "")
     assert await stage.counts() == {"expired": 2}

@@ -339,7 +339,7 @@ async def test_a_far_deferral_gives_the_workers_slot_back_and_can_be_cancelled(
     await wait_until(lambda: _supervisor_gone(flow_run_id))
     await stage.client.set_flow_run_state(flow_run_id, Cancelling())
     await stage.state(flow_run_id, "Cancelled")
-    # No process was there to run a hook: this is what housekeeping is for.
+    # No process was there to run a hook: this is what reconcile is for.
     assert list((await mirror_runs.fn()).values()) == ["Cancelled"]
     assert await stage.counts(flow_run_id) == {"sent": 3, "cancelled": 1}
 

@@ -16,10 +16,16 @@ from prefect import Flow
 
 from ignition_ext.devtools.stack import PrefectServer, scrubbed_environment
 from ignition_ext.orchestration.client import prefect_client
-from ignition_ext.orchestration.pools import POOLS
+from ignition_ext.orchestration.pools import POOLS, QUEUES, SENDERS
 
 ROOT = Path(__file__).parents[2]
-DEPLOYMENTS = {"campaign/any", "housekeeping/housekeeping"}
+DEPLOYMENTS = {
+    "campaign/any": ("default", "default"),
+    "sender/email": ("email", SENDERS),
+    "sender/sms": ("sms", SENDERS),
+    "reconcile/reconcile": ("default", "default"),
+}
+"""With the pool and the queue of each."""
 
 
 @pytest.fixture
@@ -46,6 +52,18 @@ def test_every_pool_is_one_that_init_makes(project: Any) -> None:
     assert {deployment["work_pool"]["name"] for deployment in project["deployments"]} <= set(POOLS)
 
 
+async def test_a_pool_has_its_queues_in_their_order(prefect: PrefectServer) -> None:
+    """What is under way comes before what has not begun; heartbeats come often enough."""
+    async with prefect_client() as client:
+        for pool in POOLS:
+            queues = await client.read_work_queues(work_pool_name=pool)
+            by_priority = sorted(queues, key=lambda queue: queue.priority or 0)
+            assert [queue.name for queue in by_priority] == list(QUEUES)
+            made = await client.read_work_pool(pool)
+            environment = made.base_job_template["variables"]["properties"]["env"]
+            assert environment["default"] == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
+
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
 async def test_deploying_all_works_from_anywhere(
     prefect: PrefectServer, tmp_path: Path, times: int
@@ -68,9 +86,9 @@ async def test_deploying_all_works_from_anywhere(
         assert deploying.returncode == 0, output.decode()
 
     async with prefect_client() as client:
-        for name in DEPLOYMENTS:
+        for name, place in DEPLOYMENTS.items():
             found = await client.read_deployment_by_name(name)
             assert (found.path, found.pull_steps) == (None, [])
-            assert found.work_pool_name == "default"
-        kept = await client.read_deployment_by_name("housekeeping/housekeeping")
+            assert (found.work_pool_name, found.work_queue_name) == place
+        kept = await client.read_deployment_by_name("reconcile/reconcile")
     assert [schedule.active for schedule in kept.schedules] == [True]
