@@ -6,8 +6,6 @@ import json
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import (
     Distribution,
     PackageNotFoundError,
@@ -25,46 +23,15 @@ from ignition_ext.audit.keys import key_path, trusted_keys
 from ignition_ext.budgets.circuits import list_circuits
 from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
+from ignition_ext.health.check import Check, failed, hint, passed
+from ignition_ext.health.facts import check_database, check_runs
 from ignition_ext.models import Circuit
-from ignition_ext.schema import head_revision, require_current
+from ignition_ext.schema import require_current
 from ignition_ext.settings import Settings
 
 DISTRIBUTION = "prefect-ignition"
 PACKAGES = ("flows", "tasks", "blocks", "ignition_ext")
 OLDEST_PYTHON = (3, 11)
-
-
-class Verdict(StrEnum):
-    """How a check went; a hint is no failure."""
-
-    OK = "ok"
-    HINT = "hint"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One thing that was looked at; ``mend`` says what to do about it."""
-
-    name: str
-    verdict: Verdict
-    detail: str
-    mend: str = ""
-
-
-def passed(name: str, detail: str) -> Check:
-    """A check that found nothing wrong."""
-    return Check(name=name, verdict=Verdict.OK, detail=detail)
-
-
-def hint(name: str, detail: str, mend: str) -> Check:
-    """Something that is worth knowing and need not be mended."""
-    return Check(name=name, verdict=Verdict.HINT, detail=detail, mend=mend)
-
-
-def failed(name: str, detail: str, mend: str) -> Check:
-    """Something that has to be mended."""
-    return Check(name=name, verdict=Verdict.FAILED, detail=detail, mend=mend)
 
 
 async def check_everything() -> AsyncIterator[Check]:
@@ -86,6 +53,7 @@ async def check_everything() -> AsyncIterator[Check]:
     yield await check_database(settings)
     for check in await check_servers(settings):
         yield check
+    yield await check_runs(settings)
     from ignition_ext.cli.prefect_checks import check_prefect
 
     async for check in check_prefect():
@@ -192,21 +160,6 @@ def check_audit_key(settings: Settings) -> Check:
     if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         return failed("audit key", f"{path} can be read by others.", f"Run: chmod 600 {path}")
     return passed("audit key", f"{path} ({identity})")
-
-
-async def check_database(settings: Settings) -> Check:
-    """The database: reachable and at this release's revision."""
-    try:
-        database = Database(settings.database_url)
-    except IgnitionError as error:
-        return failed("database", error.message, error.mend)
-    try:
-        await require_current(database)
-    except IgnitionError as error:
-        return failed("database", error.message, error.mend)
-    finally:
-        await database.close()
-    return passed("database", f"{database.url!r} at revision {head_revision()}")
 
 
 async def check_servers(settings: Settings) -> list[Check]:

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ignition_ext.cli.checks import Check, Verdict, check_everything
+from ignition_ext.cli.checks import check_everything
 from ignition_ext.cli.output import out, print_json
+from ignition_ext.health.check import Check, Verdict
 
 _MARKS = {Verdict.OK: "ok    ", Verdict.HINT: "note  ", Verdict.FAILED: "FAILED"}
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from prefect import __version__ as installed_version
 from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound
 
-from ignition_ext.cli.checks import Check, failed, hint, passed
 from ignition_ext.errors import IgnitionError
+from ignition_ext.health.check import Check, failed, hint, passed
+from ignition_ext.health.facts import check_reconcile, check_senders, check_server
 from ignition_ext.orchestration.blocks import block_classes
-from ignition_ext.orchestration.client import api_url, prefect_client
+from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.pools import POOLS
 from ignition_ext.orchestration.runs import workers_online
 
@@ -20,24 +20,15 @@ async def check_prefect() -> AsyncIterator[Check]:
     """The server, then what ``ignition init`` puts on it, then who polls its pools."""
     try:
         async with prefect_client() as client:
-            yield await _server(client)
+            yield await check_server(client)
             for name in POOLS:
                 yield await _pool(client, name)
             for slug in [block.get_block_type_slug() for block in block_classes()]:
                 yield await _block_type(client, slug)
+            yield await check_reconcile(client)
+            yield await check_senders(client)
     except IgnitionError as error:
         yield failed("prefect", error.message, error.mend)
-
-
-async def _server(client: PrefectClient) -> Check:
-    running = str(await client.api_version())
-    if running.split(".")[:2] != installed_version.split(".")[:2]:
-        return failed(
-            "prefect",
-            f"{api_url()} runs {running}, this environment has {installed_version}.",
-            f"Run the server with prefect=={installed_version}, or install {running} here.",
-        )
-    return passed("prefect", f"{api_url()} runs {running}")
 
 
 async def _pool(client: PrefectClient, name: str) -> Check:
