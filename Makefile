@@ -1,4 +1,4 @@
-.PHONY: help setup check format types test chaos demo docs lock wheel
+.PHONY: help setup check format types test chaos nodes demo docs lock wheel
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
@@ -22,6 +22,9 @@ test: .venv/.dev ## Run the whole suite, on SQLite and PostgreSQL
 
 chaos: .venv/.dev ## Kill, cut and fill what a run leans on, in the long form: half an hour
 	@CHAOS=1 $(BIN)/python -m pytest tests/faults
+
+nodes: .venv/.dev ## Two nodes on one run, one of them killed; as root in network namespaces: a quarter of an hour
+	@$(BIN)/python benchmarks/nodes.py
 
 check: .venv/.dev ## Look at style, types, imports, sizes and spelling; changes nothing
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Writes what Prefect says of a flow run into Ignition's ledger.
 
 Called by the flow's hooks (which Prefect runs in the flow's process, or in the worker when that
-process is gone) and by housekeeping for what no hook saw. Each may be repeated.
+process is gone) and by reconcile for what no hook saw. Each may be repeated.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ async def cancel_run(
     """Stop a run in the ledger and account for what was not sent; returns how many messages.
 
     What is on the wire at this moment is settled by its sender, and what a dead sender left by
-    housekeeping: neither is called cancelled, because it may have been sent.
+    reconcile: neither is called cancelled, because it may have been sent.
     """
     ledger = open_ledger(database)
     async with database.read() as session:

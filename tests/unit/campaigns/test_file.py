@@ -127,7 +127,7 @@ def changed(old: str, new: str, text: str = WHOLE) -> str:
             "",
         ),
         (changed(CRON, "rrule: DAILY"), 11, "schedules.0.rrule", "RFC", ""),
-        (changed("senders: 1", "senders: 2"), 12, "delivery.senders", "not supported yet", ""),
+        (changed("senders: 1", "senders: 65"), 12, "delivery.senders", "64", ""),
         (changed("senders: 1", "senders: true"), 12, "delivery.senders", "integer", ""),
         (
             changed("senders: 1", 'quiet_hours: "21:00"'),
