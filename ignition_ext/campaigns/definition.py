@@ -1,7 +1,6 @@
 """What a campaign file says, as values: the contract that operators' files rely on.
 
-Reading YAML with line numbers is ``campaigns/file.py``'s; here is only what the words mean. What
-the design has and this release does not do is in :data:`NOT_YET`: it is refused, never ignored.
+Reading YAML with line numbers is ``campaigns/file.py``'s; here is only what the words mean.
 """
 
 from __future__ import annotations
@@ -28,14 +27,6 @@ from ignition_ext.campaigns.sender import check_email_sender, check_headers, che
 from ignition_ext.values import Channel, Guarantee
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
-NOT_YET = {
-    "schedules.quartz": "write `cron:`, which has no seconds",
-    "schedules.business_day": "write `rrule:` or `cron:`",
-    "schedules.at": "write `cron:`",
-    "schedules.calendar": "write `rrule:` with the dates",
-}
-"""Keys of the design that this release refuses, and what to write meanwhile."""
-
 MAX_ATTACHMENTS = 20
 MAX_SCHEDULES = 50
 """Prefect's scheduler walks through every schedule of every deployment once a minute."""
@@ -242,7 +233,6 @@ class CampaignDefinition(_Part):
 
 
 __all__ = [
-    "NOT_YET",
     "SLUG",
     "AudienceSpec",
     "CampaignChannel",

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ignition_ext.campaigns.chain import ParentSpec
+from ignition_ext.campaigns.condition import ConditionSpec
 from ignition_ext.campaigns.definition import (
-    NOT_YET,
     AudienceSpec,
     CampaignDefinition,
     DeliverySpec,
@@ -21,6 +21,7 @@ from ignition_ext.campaigns.definition import (
     ScheduleSpec,
     ThrottleSpec,
 )
+from ignition_ext.campaigns.schedule import WrongSchedule
 from ignition_ext.campaigns.yaml import MAX_BYTES, Document, YamlError, parse
 from ignition_ext.errors import CampaignFileError
 
@@ -28,6 +29,8 @@ _PARTS: dict[str, type[BaseModel]] = {
     "": CampaignDefinition,
     "audience": AudienceSpec,
     "schedules": ScheduleSpec,
+    "schedules.condition": ConditionSpec,
+    "schedules.condition.all": ConditionSpec,
     "after": ParentSpec,
     "delivery": DeliverySpec,
     "throttle": ThrottleSpec,
@@ -143,6 +146,9 @@ def _problems(error: ValidationError, document: Document) -> Iterator[Problem]:
     for details in error.errors(include_url=False):
         path = tuple(details["loc"])
         kind = details["type"]
+        cause = details.get("ctx", {}).get("error")
+        if isinstance(cause, WrongSchedule) and cause.key:
+            path = (*path, cause.key)
         message, mend = _words(kind, details["msg"], path, details.get("input"))
         yield Problem(
             line=document.line(path),
@@ -183,10 +189,6 @@ def _words(kind: str, text: str, path: tuple[str | int, ...], given: Any) -> tup
 
 def _unknown_key(path: tuple[str | int, ...]) -> tuple[str, str]:
     key = str(path[-1])
-    names = [str(part) for part in path if not isinstance(part, int)]
-    instead = NOT_YET.get(".".join(names))
-    if instead:
-        return "is not supported yet.", f"Remove it; {instead}."
     if key == "<<":
         return "YAML's merge keys are not taken here.", "Write the keys out."
     meant = _meant(path)

@@ -15,6 +15,7 @@ class CampaignParameters(BaseModel):
     Attributes:
         campaign: ``tenant/name`` of a campaign that was applied.
         limit: at most so many messages; None for the whole audience.
+        schedule: name of the schedule that started it, such as ``cron-1``; None by hand.
         dry_run: render each message, send none.
     """
 
@@ -31,6 +32,12 @@ class CampaignParameters(BaseModel):
         ge=1,
         title="Limit",
         description="At most so many messages, for a trial; empty for the whole audience.",
+    )
+    schedule: str | None = Field(
+        default=None,
+        title="Schedule",
+        description="The campaign's schedule that this run is of; empty for a run by hand.",
+        max_length=100,
     )
     dry_run: bool = Field(
         default=False,

@@ -17,7 +17,7 @@ A mapping names exactly one kind, perhaps a ``timezone``, and what belongs to it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -47,7 +47,10 @@ _OWN_KEYS: Mapping[str, frozenset[str]] = {
     "once": frozenset(),
     "once_after": frozenset(),
 }
-_SHARED_KEYS = frozenset({"timezone", "active"})
+KINDS: Final = tuple(_OWN_KEYS)
+OWN_WORDS: Final = frozenset[str]().union(*_OWN_KEYS.values())
+_SHARED_KEYS = frozenset({"timezone", "active", "condition", "misfire", "grace"})
+"""What may stand beside every kind; a campaign's run acts on it, a preview does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +65,15 @@ class WrittenSchedule:
         return self.schedule.occurrences(after, self.timezone or otherwise)
 
 
-def read_schedule(written: Mapping[str, Any], *, now: datetime) -> WrittenSchedule:
+def read_schedule(
+    written: Mapping[str, Any], *, now: datetime, holidays: Collection[date] = ()
+) -> WrittenSchedule:
     """Read one schedule.
 
     Args:
         written: The mapping.
         now: What ``once_after`` counts from.
+        holidays: Days that are no business days in any calendar: the tenant's own.
 
     Raises:
         ScheduleError: a key or a value is not what it can be.
@@ -84,7 +90,7 @@ def read_schedule(written: Mapping[str, Any], *, now: datetime) -> WrittenSchedu
             raise ScheduleError(f"it does not go with {kind}", field=str(key))
     named = written.get("timezone")
     return WrittenSchedule(
-        schedule=_read(kind, written, now),
+        schedule=_read(kind, written, now, holidays),
         timezone=None if named is None else zone(str(named)),
     )
 
@@ -117,7 +123,9 @@ def read_schedules(document: Any, *, now: datetime) -> list[WrittenSchedule]:
     return found
 
 
-def _read(kind: str, written: Mapping[str, Any], now: datetime) -> Schedule:
+def _read(
+    kind: str, written: Mapping[str, Any], now: datetime, holidays: Collection[date]
+) -> Schedule:
     value = str(written[kind])
     match kind:
         case "cron":
@@ -137,14 +145,14 @@ def _read(kind: str, written: Mapping[str, Any], now: datetime) -> Schedule:
             return BusinessDay(
                 number=_count(kind, value),
                 at=read_time(str(written.get("at", MIDNIGHT))),
-                calendar=_calendar(written),
+                calendar=_calendar(written, holidays),
                 roll=_value("roll", str(written.get("roll", Roll.NONE)), Roll),
             )
         case _:
-            return _every(value, written)
+            return _every(value, written, holidays)
 
 
-def _every(period: str, written: Mapping[str, Any]) -> Schedule:
+def _every(period: str, written: Mapping[str, Any], holidays: Collection[date]) -> Schedule:
     at, on = str(written.get("at", MIDNIGHT)), written.get("on")
     words = [str(item) for item in on] if isinstance(on, list) else str(on or "").split(",")
     match period:
@@ -159,7 +167,7 @@ def _every(period: str, written: Mapping[str, Any]) -> Schedule:
             if "calendar" not in written:
                 return monthly
             roll = _value("roll", str(written.get("roll", Roll.NONE)), Roll)
-            return RolledMonthly(monthly=monthly, calendar=_calendar(written), roll=roll)
+            return RolledMonthly(monthly=monthly, calendar=_calendar(written, holidays), roll=roll)
         case _:
             raise ScheduleError(
                 f"{period!r} is no period", field="every", mend="Write hour, day, week or month."
@@ -194,16 +202,15 @@ def _week_days(text: str) -> tuple[int, ...]:
     return read_values(text, DAY_OF_WEEK)
 
 
-def _calendar(written: Mapping[str, Any]) -> Calendar:
+def _calendar(written: Mapping[str, Any], holidays: Collection[date]) -> Calendar:
     code = written.get("calendar")
     if code is None:
         raise ScheduleError(
             "business days need a calendar", field="calendar", mend="Write one such as DE-BY."
         )
     dates = written.get("dates") or []
-    return Calendar.load(
-        str(code), dates=[_value("dates", str(item), date.fromisoformat) for item in dates]
-    )
+    own = {_value("dates", str(item), date.fromisoformat) for item in dates}
+    return Calendar.load(str(code), dates=own | set(holidays))
 
 
 def _count(field: str, text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ignition_ext import tenants
+from ignition_ext.campaigns.holidays import change_holidays
 from ignition_ext.campaigns.rates import announce_tenant
 from ignition_ext.cli.context import actor, open_database
 from ignition_ext.cli.output import note, print_json, print_table
@@ -128,6 +129,36 @@ async def set_(name: str, key: str, value: str, /, *, json: Json = False) -> Non
         print_json({"tenant": name, "key": key, "value": parsed, "changed": changed})
     else:
         note(f"{key} of {name} {'is set' if changed else 'was so already'}.")
+
+
+@app.command
+async def holidays(
+    name: str,
+    /,
+    *,
+    add: tuple[str, ...] = (),
+    remove: tuple[str, ...] = (),
+    json: Json = False,
+) -> None:
+    """Print a tenant's own days without work, after adding and removing some.
+
+    Args:
+        name: The tenant.
+        add: A date such as 2026-12-24; may be given several times.
+        remove: The same.
+        json: Print one JSON document.
+    """
+    async with open_database() as database:
+        days, changed = await change_holidays(
+            database, tenant=name, add=add, remove=remove, actor=actor()
+        )
+    if json:
+        dates = [day.isoformat() for day in days]
+        print_json({"tenant": name, "holidays": dates, "changed": changed})
+    else:
+        print_table(
+            [{"date": f"{day:%Y-%m-%d}", "day": f"{day:%A}"} for day in days], "date", "day"
+        )
 
 
 def _parsed(value: str) -> Any:

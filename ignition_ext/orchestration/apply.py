@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from ignition_ext.campaigns.rates import announce_campaign
 from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, IgnitionError
 from ignition_ext.models import Tenant
+from ignition_ext.models.types import utc_now
 from ignition_ext.orchestration.blocks import find_block
 from ignition_ext.orchestration.chains import require_no_dependents
 from ignition_ext.orchestration.deployments import (
@@ -41,6 +42,7 @@ from ignition_ext.orchestration.deployments import (
     undo,
 )
 from ignition_ext.orchestration.pools import find_pool
+from ignition_ext.orchestration.timetables import read_timetable
 
 PREFECT_SECONDS = 20.0
 """How long Prefect may take while our rows are locked: less than other writers wait for SQLite."""
@@ -133,6 +135,8 @@ async def carry_out(
     definition, spec = planned.definition, planned.deployment
     async with database.read() as session:
         known = await store.find(session, definition.reference)
+        timetable = await read_timetable(session, definition, planned.tenant, now=utc_now())
+    spec = replace(spec, timetable=timetable)
     ensured: Ensured | None = None
     if known is not None and known.digest == store.digest(definition, planned.base_path):
         ensured = await ensure_deployment(client, spec)

@@ -20,7 +20,8 @@ from prefect.utilities.callables import parameter_schema
 
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.parameters import CampaignParameters
-from ignition_ext.orchestration.schedules import prefect_schedules
+from ignition_ext.models.types import utc_now
+from ignition_ext.orchestration.schedules import Timetable
 
 FLOW = "campaign"
 ENTRYPOINT = "flows.campaign.campaign"
@@ -49,6 +50,7 @@ class DeploymentSpec:
     schema: Mapping[str, Any]
     schedules: Sequence[DeploymentScheduleCreate]
     entrypoint: str = ENTRYPOINT
+    timetable: Timetable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,12 @@ def deployment_name(reference: str) -> str:
 
 def campaign_deployment(definition: CampaignDefinition, *, timezone: str) -> DeploymentSpec:
     """The deployment that a campaign wants; ``timezone`` is its tenant's."""
+    now = utc_now()
+    timetable = Timetable(
+        specs=definition.schedules,
+        timezone=timezone,
+        applied_at=now,
+    )
     owner = f" Owner: {definition.owner.name}." if definition.owner else ""
     return DeploymentSpec(
         name=deployment_name(definition.reference),
@@ -87,7 +95,8 @@ def campaign_deployment(definition: CampaignDefinition, *, timezone: str) -> Dep
         pool=definition.message_channel.value,
         parameters={"parameters": {"campaign": definition.reference}},
         schema=parameter_schema(form).model_dump_for_openapi(),
-        schedules=prefect_schedules(definition.schedules, timezone=timezone),
+        schedules=timetable.prefect(now),
+        timetable=timetable,
     )
 
 
@@ -105,6 +114,9 @@ async def ensure_deployment(client: PrefectClient, spec: DeploymentSpec) -> Ensu
     One request, one transaction of the server's: it is changed as a whole or not at all.
     """
     before = await find_deployment(client, spec.name)
+    if spec.timetable is not None:
+        there = before.schedules if before is not None else ()
+        spec = replace(spec, schedules=spec.timetable.prefect(utc_now(), there))
     changed = ("all",) if before is None else differences(before, spec)
     if before is not None and not changed:
         return Ensured(id=before.id, changed=(), before=before)
@@ -127,7 +139,9 @@ async def undo(client: PrefectClient, ensured: Ensured, spec: DeploymentSpec) ->
             schema=before.parameter_openapi_schema or {},
             entrypoint=before.entrypoint or spec.entrypoint,
             schedules=[
-                DeploymentScheduleCreate(schedule=s.schedule, active=s.active, slug=s.slug)
+                DeploymentScheduleCreate(
+                    schedule=s.schedule, active=s.active, slug=s.slug, parameters=s.parameters
+                )
                 for s in before.schedules
             ],
         )

@@ -1,12 +1,15 @@
-"""A campaign's schedules as Prefect's."""
+"""A campaign's schedules as Prefect's: made, compared with what is there, and renewed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import (
     SCHEDULE_TYPES,
     CronSchedule,
@@ -14,50 +17,86 @@ from prefect.client.schemas.schedules import (
     RRuleSchedule,
 )
 
-from ignition_ext.campaigns.schedule import ScheduleSpec
-from ignition_ext.schedules import cron as expressions
+from ignition_ext.campaigns.schedule import ScheduleSpec, part_slug, schedule_slug
+from ignition_ext.campaigns.written_schedules import WrittenSchedule
+from ignition_ext.schedules.forms import Form, forms
 
-ANCHOR = "DTSTART:20200101T000000\n"
-"""What Prefect puts before a rule without a start; written here so that it reads back the same."""
-
-
-def prefect_schedules(
-    specs: Sequence[ScheduleSpec], *, timezone: str
-) -> list[DeploymentScheduleCreate]:
-    """Prefect's schedules with slugs such as ``cron-1``; ``timezone`` where one names none."""
-    return [
-        DeploymentScheduleCreate(
-            schedule=prefect_schedule(spec, timezone=timezone),
-            active=spec.active,
-            slug=f"{_kind(spec)}-{number}",
-        )
-        for number, spec in enumerate(specs, start=1)
-    ]
+_BEGIN = re.compile(r"DTSTART:(\d{8}T\d{6})")
 
 
-def prefect_schedule(spec: ScheduleSpec, *, timezone: str) -> SCHEDULE_TYPES:
-    """One schedule. Intervals count from midnight of 1 January 2020 in the schedule's zone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timetable:
+    """The schedules of a campaign with all that they are counted from.
 
-    So an interval does not depend on the moment at which it was applied. Whole days become a rule,
-    because Prefect counts elapsed time: 24h would mean midnight in winter and one o'clock in
-    summer. So does a cron expression of which Prefect loses the beginning of March.
+    Their runs know them by the slug, which Prefect writes down as who made the run. Parameters of
+    the schedule would not last: Prefect empties them when somebody switches the schedule in its UI.
+
+    Attributes:
+        specs: what the file says.
+        timezone: the tenant's, for schedules that name none.
+        holidays: the tenant's own.
+        applied_at: what ``once_after`` counts from.
     """
-    zone = spec.timezone or timezone
-    if spec.cron is not None:
-        cron = expressions.CronSchedule.parse(spec.cron)
-        if cron.prefect_skips_march and (rule := cron.as_rule()) is not None:
-            return RRuleSchedule(rrule=ANCHOR + rule, timezone=zone)
-        return CronSchedule(cron=spec.cron, timezone=zone)
-    if spec.rrule is not None:
-        anchored = "DTSTART" in spec.rrule.upper()
-        return RRuleSchedule(rrule=spec.rrule if anchored else ANCHOR + spec.rrule, timezone=zone)
-    assert spec.interval is not None
-    days, rest = divmod(spec.interval, timedelta(days=1))
-    if not rest:
-        return RRuleSchedule(rrule=f"{ANCHOR}FREQ=DAILY;INTERVAL={days}", timezone=zone)
-    anchor = datetime(2020, 1, 1, tzinfo=ZoneInfo(zone))
-    return IntervalSchedule(interval=spec.interval, anchor_date=anchor, timezone=zone)
+
+    specs: Sequence[ScheduleSpec]
+    timezone: str
+    holidays: Collection[date] = field(default=())
+    applied_at: datetime
+
+    def named(self) -> Iterator[tuple[str, ScheduleSpec, WrittenSchedule, ZoneInfo]]:
+        """Each schedule with its slug and the zone of its wall."""
+        for number, spec in enumerate(self.specs, start=1):
+            written = spec.read(now=self.applied_at, holidays=self.holidays)
+            where = written.timezone or ZoneInfo(self.timezone)
+            yield schedule_slug(number, spec), spec, written, where
+
+    def prefect(
+        self, now: datetime, existing: Sequence[DeploymentSchedule] = ()
+    ) -> list[DeploymentScheduleCreate]:
+        """Prefect's schedules, with slugs such as ``cron-1``.
+
+        Args:
+            now: from when on they have to be right.
+            existing: those that are there. One that is still good is made as it is.
+        """
+        there = {one.slug: one.schedule for one in existing}
+        made = []
+        for slug, spec, written, where in self.named():
+            begin = _begin(there.get(slug)) or now
+            found = forms(written.schedule, where, begin)
+            if is_due(found, now):
+                found = forms(written.schedule, where, now)
+            made += [self._create(slug, spec, form) for form in found]
+        return made
+
+    def _create(self, slug: str, spec: ScheduleSpec, form: Form) -> DeploymentScheduleCreate:
+        return DeploymentScheduleCreate(
+            schedule=as_prefect(form),
+            active=spec.active,
+            slug=part_slug(slug, form.part),
+        )
 
 
-def _kind(spec: ScheduleSpec) -> str:
-    return "cron" if spec.cron is not None else "rrule" if spec.rrule is not None else "interval"
+def is_due(made: Iterable[Form], now: datetime) -> bool:
+    """Whether one of them has to be renewed."""
+    return any(form.renew_at is not None and form.renew_at <= now for form in made)
+
+
+def as_prefect(form: Form) -> SCHEDULE_TYPES:
+    """The form in Prefect's class."""
+    if form.cron:
+        return CronSchedule(cron=form.cron, timezone=form.timezone)
+    if form.interval is not None:
+        assert form.anchor is not None
+        return IntervalSchedule(
+            interval=form.interval, anchor_date=form.anchor, timezone=form.timezone
+        )
+    return RRuleSchedule(rrule=form.rule, timezone=form.timezone)
+
+
+def _begin(there: SCHEDULE_TYPES | None) -> datetime | None:
+    """From when on a rule that is there was made to be right."""
+    if not isinstance(there, RRuleSchedule) or (named := _BEGIN.match(there.rrule)) is None:
+        return None
+    shown = datetime.strptime(named[1], "%Y%m%dT%H%M%S")
+    return shown.replace(tzinfo=ZoneInfo(there.timezone or "UTC")).astimezone(UTC)

@@ -76,7 +76,7 @@ class QuartzSchedule:
         first, second = readings(wall(after, timezone), timezone)
         # In the first pass of a repeated hour, times that the wall has shown already are to come.
         start = wall(after, timezone) - max(second - first, timedelta())
-        for shown in self._walls(start):
+        for shown in self.walls(start):
             moment = quartz_moment(shown, timezone)
             if moment is not None and moment > after:
                 yield moment.astimezone(UTC)
@@ -92,7 +92,7 @@ class QuartzSchedule:
             years=self.years,
         )
 
-    def _walls(self, start: datetime) -> Iterator[datetime]:
+    def walls(self, start: datetime) -> Iterator[datetime]:
         """Wall times from ``start`` on, ascending."""
         for year in self.years:
             if year < start.year:

@@ -83,6 +83,7 @@ async def test_a_deployment_has_all_that_a_worker_and_the_ui_need(
     assert {name: field["title"] for name, field in form.items()} == {
         "campaign": "Campaign",
         "limit": "Limit",
+        "schedule": "Schedule",
         "dry_run": "Dry run",
     }
     assert all(field["description"] for field in form.values())
@@ -98,7 +99,7 @@ async def test_schedules_keep_their_zone_and_the_tenants_is_the_default(
     schedules = {s.slug: s for s in (await read(client, wanted)).schedules}
     assert {slug: (s.schedule.timezone, s.active) for slug, s in schedules.items()} == {
         "cron-1": ("Europe/Berlin", True),
-        "interval-2": ("Asia/Tokyo", True),
+        "interval-2": ("UTC", True),
         "rrule-3": ("Asia/Tokyo", False),
     }
 

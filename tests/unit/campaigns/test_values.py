@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from itertools import islice
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from croniter import croniter
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from prefect.server.schemas.schedules import RRuleSchedule as ServerRule
 from pydantic import ValidationError
 
 from ignition_ext.campaigns.duration import parse_duration, write_duration
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.campaigns.paths import resolve_file
-from ignition_ext.campaigns.schedule import ScheduleSpec, check_cron
+from ignition_ext.campaigns.schedule import ScheduleSpec, find_schedule
 from ignition_ext.campaigns.sender import check_email_sender, check_sms_sender
+from ignition_ext.campaigns.written_schedules import read_schedule
 from ignition_ext.errors import ConfigurationError
-from ignition_ext.orchestration.schedules import prefect_schedule
+from ignition_ext.orchestration.schedules import Timetable
 from ignition_ext.schedules.cron import CronSchedule as CronExpression
 
 
@@ -52,7 +54,7 @@ def test_a_cron_that_is_taken_prefect_takes_too(
     minute: str, hour: int, day: str, month: str
 ) -> None:
     """Prefect's own validation agrees with ours on what a file may say."""
-    expression = check_cron(f"{minute}  {hour} {day} {month} *")
+    expression = CronExpression.parse(f"{minute}  {hour} {day} {month} *").expression
     assert CronSchedule(cron=expression).cron == expression
     assert croniter.is_valid(expression)
 
@@ -61,64 +63,81 @@ def test_a_cron_that_is_taken_prefect_takes_too(
 def test_no_cron_is_taken_that_prefect_refuses(text: str) -> None:
     """Ours is the narrower gate: an apply never fails half way for a schedule."""
     try:
-        expression = check_cron(text)
+        expression = CronExpression.parse(text).expression
     except ValueError:
         return
     assert CronSchedule(cron=expression)
     assert expression.startswith("@") or len(expression.split()) == 5
 
 
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def timetable(*written: dict[str, Any], timezone: str = "UTC") -> Timetable:
+    specs = [ScheduleSpec.model_validate(one) for one in written]
+    return Timetable(specs=specs, timezone=timezone, applied_at=NOW, holidays=())
+
+
 def test_schedules_become_prefects() -> None:
     """Cron, interval and rule, each in its zone; an interval has a fixed beginning."""
-    cron = prefect_schedule(ScheduleSpec(cron="@daily"), timezone="Asia/Tokyo")
-    interval = prefect_schedule(
-        ScheduleSpec(interval=timedelta(hours=36), timezone="Europe/Berlin"), timezone="UTC"
+    cron, interval, rule = timetable(
+        {"cron": "@daily"},
+        {"interval": "36h", "timezone": "Europe/Berlin"},
+        {"rrule": "FREQ=DAILY"},
+        timezone="Asia/Tokyo",
+    ).prefect(NOW)
+
+    assert isinstance(cron.schedule, CronSchedule)
+    assert (cron.schedule.cron, cron.schedule.timezone) == ("@daily", "Asia/Tokyo")
+    assert isinstance(interval.schedule, IntervalSchedule)
+    assert interval.schedule.anchor_date.isoformat() == "2019-12-31T23:00:00+00:00"
+    assert isinstance(rule.schedule, RRuleSchedule)
+    assert rule.schedule.rrule == "DTSTART:20200101T000000\nFREQ=DAILY"
+    assert [one.slug for one in (cron, interval, rule)] == ["cron-1", "interval-2", "rrule-3"]
+
+
+def test_a_schedule_is_known_by_its_name_in_prefect() -> None:
+    """And what stands beside it for hours that come twice by the same."""
+    berlin = {"timezone": "Europe/Berlin"}
+    wanted = timetable(
+        {"business_day": 3, "at": "09:00", "calendar": "DE-BY"}, {"quartz": "0 0 * * * ?", **berlin}
     )
-    rule = prefect_schedule(ScheduleSpec(rrule="FREQ=DAILY"), timezone="UTC")
+    slugs = [one.slug for one in wanted.prefect(NOW)]
 
-    assert isinstance(cron, CronSchedule)
-    assert (cron.cron, cron.timezone) == ("@daily", "Asia/Tokyo")
-    assert isinstance(interval, IntervalSchedule)
-    assert interval.anchor_date.isoformat() == "2020-01-01T00:00:00+01:00"
-    assert isinstance(rule, RRuleSchedule)
-    assert rule.rrule == "DTSTART:20200101T000000\nFREQ=DAILY"
-
-
-BERLIN = ZoneInfo("Europe/Berlin")
-
-
-async def as_fired(spec: ScheduleSpec, count: int, start: datetime) -> list[datetime]:
-    """When Prefect's server would start the runs."""
-    made = prefect_schedule(spec, timezone=BERLIN.key)
-    assert isinstance(made, RRuleSchedule)
-    server = ServerRule(rrule=made.rrule, timezone=made.timezone)
-    return [datetime.fromisoformat(str(one)) for one in await server.get_dates(count, start=start)]
+    assert slugs == ["business-day-1", "quartz-2", "quartz-2-clocks"]
+    assert [find_schedule(wanted.specs, slug) for slug in slugs] == [
+        wanted.specs[0],
+        wanted.specs[1],
+        wanted.specs[1],
+    ]
+    for slug in (None, "", "quartz-1", "cron-2", "CronSchedule"):
+        assert find_schedule(wanted.specs, slug) is None
 
 
-@pytest.mark.parametrize(
-    "expression",
-    ["0 8 1,15,31 * *", "30 6,18 */10 * *", "0 0 1,31 3,5 *", "0 9 1,31 * MON", "5 4 1,31,L * *"],
-)
-async def test_prefect_loses_no_day_of_march(expression: str) -> None:
-    """What its own cron would leave out, it fires by a rule."""
-    start = datetime(2027, 2, 20, tzinfo=BERLIN)
-    expected = CronExpression.parse(expression).occurrences(start, BERLIN)
+def test_what_is_still_good_is_left_as_it_is() -> None:
+    """The same again changes nothing; half way through its dates it is made anew."""
+    wanted = timetable({"quartz": "0 30 2 * * ?", "timezone": "Europe/Berlin"})
+    first = wanted.prefect(NOW)
+    there = [DeploymentSchedule(id=uuid4(), **one.model_dump()) for one in first]
 
-    fired = await as_fired(ScheduleSpec(cron=expression), 40, start)
-
-    assert fired == list(islice(expected, 40))
-    assert any((day := one.astimezone(BERLIN)).month == 3 and day.day < 3 for one in fired)
+    assert wanted.prefect(NOW + timedelta(days=30), there) == first
+    assert wanted.prefect(NOW + timedelta(days=300), there) != first
 
 
-@pytest.mark.parametrize("days", [1, 7])
-async def test_an_interval_of_days_keeps_its_time_when_clocks_change(days: int) -> None:
-    """Midnight in summer, too, whenever Prefect asks."""
-    for month in (1, 3, 7, 10):
-        start = datetime(2027, month, 20, tzinfo=BERLIN)
-        times = await as_fired(ScheduleSpec(interval=timedelta(days=days)), 20, start)
-        fired = [one.astimezone(BERLIN) for one in times]
-        assert {(one.hour, one.minute) for one in fired} == {(0, 0)}
-        assert {(one.date() - datetime(2020, 1, 1).date()).days % days for one in fired} == {0}
+def test_the_tenants_holidays_count() -> None:
+    """A day of the tenant's own moves the run as a public holiday does."""
+    wanted = timetable({"business_day": 1, "at": "09:00", "calendar": "DE"})
+    own = replace(wanted, holidays={date(2026, 12, 1)})
+
+    assert "RDATE:20261201T090000," in wanted.prefect(NOW)[0].schedule.model_dump()["rrule"]
+    assert "RDATE:20261202T090000," in own.prefect(NOW)[0].schedule.model_dump()["rrule"]
+
+
+@pytest.mark.parametrize("key", ["condition", "misfire", "grace", "active"])
+def test_a_preview_reads_over_what_only_runs_act_on(key: str) -> None:
+    """So a whole campaign file can be previewed."""
+    said = {"cron": "0 8 * * *", key: False}
+    assert read_schedule(said, now=NOW).schedule == CronExpression.parse("0 8 * * *")
 
 
 @pytest.mark.parametrize(
