@@ -57,7 +57,13 @@ def run_inside(arguments: Sequence[str]) -> int:
             _ip("-n", node, "link", "set", "eth0", "up")
             _ip("-n", node, "route", "add", "default", "via", f"{net}.1")
         command = ["ip", "netns", "exec", far, sys.executable, *arguments]
-        return subprocess.run(command, env=os.environ | {INSIDE: prefix}, check=False).returncode
+        with subprocess.Popen(command, env=os.environ | {INSIDE: prefix}) as inside:
+            try:
+                return inside.wait()
+            except BaseException:
+                inside.terminate()
+                inside.wait()
+                raise
     finally:
         for name in (*nodes, far):
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)

@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,15 +53,15 @@ from ignition_ext.orchestration.senders import run_tag
 from ignition_ext.orchestration.setup import prepare_server
 from ignition_ext.schema import upgrade
 from ignition_ext.templates.store import push
-from ignition_ext.tenants import create_tenant
+from ignition_ext.tenants import PER_SECOND, create_tenant, set_tenant_setting
 
 ROOT = Path(__file__).resolve().parents[1]
 SENDERS, ROOM = 4, 2
 """Senders of a run, and flow runs that a node has room for."""
 CONNECTIONS = 5
 LEASE_SECONDS = 15
-EMAILS_A_SECOND = 600
-"""Of the whole run, so that it lasts until there is a middle to kill a node in."""
+SLOWLY, EMAILS_A_SECOND = 50, 800
+"""Of the whole run: until all its senders are there, and from then on, so that it has a middle."""
 TEXTS_A_SECOND = 250
 """Of each bind: far below what two processors can do, so that a node is limited by its senders."""
 TENANT = "acme"
@@ -95,14 +96,20 @@ class Site:
         if self.relays is not None:
             self.relays.show(port)
 
-    async def apply(self, name: str, channel: str, throttle: str) -> None:
+    async def allow(self, rate: float | None) -> None:
+        """Set how many messages a second all may send together."""
+        await set_tenant_setting(
+            self.database, tenant=TENANT, key=PER_SECOND, value=rate, actor="nodes"
+        )
+
+    async def apply(self, name: str, channel: str) -> None:
         """Store one campaign for everybody."""
         file = self.folder / f"{name}.yaml"
         sender = "news@acme.example" if channel == "email" else "Acme"
         file.write_text(
             f"name: {name}\ntenant: {TENANT}\nchannel: {channel}\naudience: {{csv: people.csv}}\n"
             f"template: news\nblock: {channel}\nfrom: {sender}\n"
-            f"delivery: {{senders: {SENDERS}, batch: 5000}}\n{throttle}\n"
+            f"delivery: {{senders: {SENDERS}, batch: 5000}}\n"
         )
         planned = await plan(self.database, self.client, file, environment="dev")
         assert planned is not None
@@ -171,13 +178,15 @@ async def lose_a_node(site: Site, nodes: tuple[Node, Node], *, parent: bool) -> 
         site.show(far.port)
         block = SmtpServer(host=site.host, port=far.port, security="none", connections=CONNECTIONS)
         await block.asave("email", overwrite=True, client=site.client)
-        await site.apply(name, "email", f"throttle: {{per_second: {EMAILS_A_SECOND}}}")
+        await site.apply(name, "email")
+        await site.allow(SLOWLY)
         site.worker(one, "email", ROOM)
         flow_run_id = await site.start(name)
         await site.running(flow_run_id, senders=ROOM - 1)
         site.worker(two, "email", ROOM)
         site.worker(two, "default", 1)
         await site.running(flow_run_id, senders=SENDERS - 1)
+        await site.allow(EMAILS_A_SECOND)
 
         async def half() -> bool:
             return await asyncio.to_thread(far.count) >= site.messages // 2
@@ -241,7 +250,8 @@ async def share(site: Site, nodes: tuple[Node, Node], *, number: int) -> dict[st
     )
     await block.asave("sms", overwrite=True, client=site.client)
     name = f"share-{number}"
-    await site.apply(name, "sms", "")
+    await site.allow(None)
+    await site.apply(name, "sms")
     for node in nodes[:number]:
         site.worker(node, "sms", ROOM)
     await asyncio.sleep(15)  # what a worker's start costs is not the question
@@ -370,6 +380,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", default=["lose", "share"], choices=["lose", "share"])
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended
     if INSIDE not in os.environ and can_have_namespaces():
         return run_inside([str(Path(__file__).resolve()), *sys.argv[1:]])
     with tempfile.TemporaryDirectory(prefix="ignition-nodes-") as folder:
