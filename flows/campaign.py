@@ -16,6 +16,7 @@ from tasks.live_progress import LiveProgress
 from tasks.load_campaign import load_campaign
 from tasks.mirror_state import mirror_state
 from tasks.open_run import open_run
+from tasks.preflight import preflight
 from tasks.preview_campaign import preview_campaign
 from tasks.send_batch import send_batch
 from tasks.show_ending import show_ending
@@ -48,6 +49,7 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
             return show_ending(await skip_run(plan, plan.why_not_here))
         if parameters.dry_run:
             return show_ending(await preview_campaign(plan))
+        await preflight(plan)
         run = await open_run(plan)
         progress = LiveProgress(plan.reference)
         await snapshot_audience(plan, run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -87,6 +87,31 @@ class Settings(BaseSettings):
         description=(
             "Times that `reconcile` starts a run again whose process died;"
             " after that an operator has to retry it."
+        ),
+    )
+    preflight: Literal["first", "always", "never"] = Field(
+        default="first",
+        description=(
+            "When a run goes through everything once before it sends: `first` before the first run"
+            " of a campaign's version, `always`, or `never`."
+        ),
+    )
+    preflight_unfit_percent: float = Field(
+        default=10.0,
+        ge=0,
+        le=100,
+        description=(
+            "Per cent of a run's messages that may turn out impossible to send; with more"
+            " pre-flight refuses the run. A tenant's `preflight.unfit_percent` goes before it."
+        ),
+    )
+    preflight_invalid_percent: float = Field(
+        default=50.0,
+        ge=0,
+        le=100,
+        description=(
+            "Per cent of an audience's rows that may be no recipient; with more pre-flight refuses"
+            " the run. A tenant's `preflight.invalid_percent` goes before it."
         ),
     )
     files_root: Path = Field(

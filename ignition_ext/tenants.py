@@ -24,8 +24,14 @@ NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 TITLE_LENGTH = 200
 PER_SECOND, PER_DOMAIN = "throttle.per_second", "throttle.per_domain"
 """Settings that are rates: of all messages of the tenant, and of those to one recipient domain."""
+UNFIT_PERCENT, INVALID_PERCENT = "preflight.unfit_percent", "preflight.invalid_percent"
+"""Settings that pre-flight lets pass: of messages that cannot go out, of rows that are nobody."""
+CONCURRENT_RUNS = "concurrency.runs"
+"""The setting for how many runs of a tenant's may be under way at once."""
 HIGHEST_RATE = 100_000
 """Messages a second: beyond any server, so a slip of the pen."""
+MOST_RUNS = 1_000
+"""Runs at once: beyond any set of workers, so a slip of the pen."""
 SETTING_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,99}")
 
 
@@ -135,6 +141,10 @@ async def set_tenant_setting(
     """
     if key in (PER_SECOND, PER_DOMAIN) and value is not None:
         value = checked_rate(key, value)
+    if key in (UNFIT_PERCENT, INVALID_PERCENT) and value is not None:
+        value = checked_percent(key, value)
+    if key == CONCURRENT_RUNS and value is not None:
+        value = checked_count(key, value)
     if not SETTING_KEY.fullmatch(key):
         raise ConfigurationError(
             f"{key!r} cannot be the name of a setting.",
@@ -195,6 +205,35 @@ def checked_rate(key: str, value: Any) -> float:
             mend=f"Give messages a second, above 0 and at most {HIGHEST_RATE}; null for no limit.",
         )
     return float(value)
+
+
+def checked_percent(key: str, value: Any) -> float:
+    """A share of 100.
+
+    Raises:
+        ConfigurationError: the value is none.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 100:
+        raise ConfigurationError(
+            f"{value!r} cannot be {key}.",
+            mend="Give a number from 0 to 100; null for the setting of this installation.",
+        )
+    return float(value)
+
+
+def checked_count(key: str, value: Any) -> int:
+    """How many of something, at least one.
+
+    Raises:
+        ConfigurationError: the value is no such number.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_RUNS:
+        raise ConfigurationError(
+            f"{value!r} cannot be {key}.",
+            mend=f"Give a whole number from 1 to {MOST_RUNS}; null for no limit.",
+        )
+    return value
 
 
 def checked_timezone(timezone: str) -> str:

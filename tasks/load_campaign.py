@@ -9,12 +9,12 @@ from ignition_ext.audience import open_source
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.database import Database
 from ignition_ext.delivery.plan import CampaignPlan, plan_campaign, renderer_of
-from ignition_ext.errors import TemplateError
+from ignition_ext.delivery.preflight import require_columns
+from ignition_ext.orchestration.database_block import resolve_database
 from ignition_ext.settings import Settings
 from ignition_ext.values import Channel
 from tasks.database import open_database
 from tasks.load_channel import load_smpp_gateway, load_smtp_server
-from tasks.resolve_database import resolve_database
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -53,10 +53,4 @@ async def _check_audience(database: Database, plan: CampaignPlan) -> None:
         resolve_block=resolve_database,
         rejects=None,
     ) as source:
-        missing = sorted(set(plan.template.variables) - set(source.columns))
-    if missing:
-        raise TemplateError(
-            f"it needs {', '.join(missing)}, and the audience has no such column.",
-            template=plan.template.name,
-            mend="Add the column to the audience, or a default to template.yaml.",
-        )
+        require_columns(plan, source.columns)

@@ -13,10 +13,10 @@ from ignition_ext.delivery.recipients import Hours, Intake, messages_of
 from ignition_ext.errors import AudienceError
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import OpenedRun, find_run
+from ignition_ext.orchestration.database_block import resolve_database
 from ignition_ext.settings import prefect_home
 from ignition_ext.values import RunState
 from tasks.database import open_database
-from tasks.resolve_database import resolve_database
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

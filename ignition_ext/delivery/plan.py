@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import or_
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.campaigns.paths import resolve_file
@@ -14,13 +16,14 @@ from ignition_ext.campaigns.store import load as load_campaign
 from ignition_ext.delivery.workshop import EmailWorkshop, SmsWorkshop
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.ledger.retry import StandardRetry
+from ignition_ext.models import CampaignRun
 from ignition_ext.templates.attachments import Attachment, load_attachment
 from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.mime_images import image_names
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
 from ignition_ext.templates.store import load as load_template
-from ignition_ext.values import Channel
+from ignition_ext.values import Channel, RunState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class CampaignPlan:
     environment: str
     limit: int | None = None
     attachments: Sequence[Attachment] = field(default=(), repr=False)
+    has_run: bool = False
+    """Whether a run of this campaign and template, as they are now, has begun to send before."""
 
     @property
     def reference(self) -> str:
@@ -101,10 +106,33 @@ async def plan_campaign(
         template_version_id=template.version_id,
         environment=environment,
         limit=limit,
+        has_run=await _has_run(session, stored, template.version_id, limit),
         attachments=[
             load_attachment(resolve_file(stored.base_path, name)) for name in definition.attachments
         ],
     )
+
+
+async def _has_run(
+    session: AsyncSession, stored: StoredCampaign, template_version_id: int, limit: int | None
+) -> bool:
+    """Whether there is a run of the same versions for at least as many recipients.
+
+    A run is opened after its pre-flight, so whatever has one has passed it.
+    """
+    most = col(CampaignRun.max_messages)
+    query = (
+        select(CampaignRun.id)
+        .where(
+            CampaignRun.campaign_id == stored.campaign.id,
+            CampaignRun.campaign_version == stored.version,
+            CampaignRun.template_version_id == template_version_id,
+            CampaignRun.state != RunState.SKIPPED.value,
+            most.is_(None) if limit is None else or_(most.is_(None), most >= limit),
+        )
+        .limit(1)
+    )
+    return (await session.exec(query)).first() is not None
 
 
 def retry_of(plan: CampaignPlan) -> StandardRetry:

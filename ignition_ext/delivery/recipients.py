@@ -9,7 +9,7 @@ from typing import assert_never
 
 import phonenumbers
 
-from ignition_ext.delivery.local_time import LocalTime
+from ignition_ext.delivery.local_time import LocalTime, Zones
 from ignition_ext.ledger.contract import NewMessage
 from ignition_ext.values import Channel, Recipient
 
@@ -38,9 +38,16 @@ class Hours:
 
     def held(self, message: NewMessage) -> NewMessage:
         """The same message, held until it may go out."""
-        zones = self.rules.zones(message.channel, message.address, message.timezone, message.data)
-        not_before = self.rules.first(self.begin, self.now(), zones)
+        not_before = self.until(self.zones(message))
         return message if not_before is None else replace(message, not_before=not_before)
+
+    def zones(self, message: NewMessage) -> Zones:
+        """Where its recipient may be."""
+        return self.rules.zones(message.channel, message.address, message.timezone, message.data)
+
+    def until(self, zones: Zones) -> datetime | None:
+        """From when on who lives there may be written to; None: at once."""
+        return self.rules.first(self.begin, self.now(), zones)
 
 
 async def messages_of(

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from inspect import getmembers, isclass
 from types import ModuleType
+from typing import TypeVar
 
 from prefect.blocks.core import Block
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
 
 from ignition_ext.errors import ConfigurationError, NotFoundError
 from ignition_ext.values import Channel
+
+BlockT = TypeVar("BlockT", bound=Block)
 
 ENTRY_POINTS = "prefect.collections"
 DISTRIBUTION = "prefect-ignition"
@@ -79,3 +83,44 @@ async def find_block(client: PrefectClient, name: str, channel: Channel) -> Bloc
             f"there is no block {slug}/{name} on the Prefect server{but}.",
             mend=f"Create it in the UI under Blocks (type {slug}), name {name}.",
         ) from error
+
+
+def channel_class(channel: Channel) -> type[Block]:
+    """The class of the blocks that a channel's campaigns send through.
+
+    Raises:
+        ConfigurationError: an entry point does not load.
+    """
+    slug = BLOCK_SLUGS[channel]
+    return next(cls for cls in block_classes() if cls.get_block_type_slug() == slug)
+
+
+async def load_block(kind: type[BlockT], name: str, channel: Channel) -> BlockT:
+    """The block of that name, with its secrets.
+
+    Raises:
+        NotFoundError: there is none.
+        ConfigurationError: it cannot be read as one.
+    """
+    async with get_client() as client:
+        await find_block(client, name, channel)
+    try:
+        block = await kind.aload(name)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"the block {kind.get_block_type_slug()}/{name} cannot be read: {_wrong(error)}",
+            mend="Open it in the UI under Blocks, correct it and save it.",
+        ) from error
+    assert isinstance(block, kind)
+    return block
+
+
+def _wrong(error: Exception) -> str:
+    """The fields that are wrong; Prefect's text names arguments that nobody can pass here."""
+    cause = error if isinstance(error, ValidationError) else error.__cause__
+    if not isinstance(cause, ValidationError):
+        return str(error)
+    return "; ".join(
+        f"{'.'.join(map(str, details['loc'])) or 'all'}: {details['msg']}"
+        for details in cause.errors(include_url=False, include_input=False)
+    )
