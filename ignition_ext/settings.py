@@ -121,6 +121,21 @@ class Settings(BaseSettings):
             " by default the working directory."
         ),
     )
+    worker_preload: str = Field(
+        default="",
+        description=(
+            "Modules that the warm worker imports once for all flow runs, besides Prefect and what"
+            " the installed flows need: names separated by commas, such as `pandas,httpx`."
+        ),
+    )
+    worker_drain_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        description=(
+            "Seconds that a warm worker told to stop lets its flow runs go on;"
+            " those that are left are then asked to end, and reported Crashed."
+        ),
+    )
     test_postgres_url: SecretStr | None = Field(
         default=None,
         description="Only for the tests: a PostgreSQL server on which they may create databases.",

@@ -221,14 +221,28 @@ class PrefectWorker(ChildProcess):
         Raises:
             ConfigurationError: it does not come up (no such pool, for one); the log is quoted.
         """
-        command = [sys.executable, "-m", "prefect", "worker", "start"]
-        command += ["--pool", self.pool, "--name", self.worker_name, "--type", self.worker_type]
+        command = [*self.program, "--pool", self.pool, "--name", self.worker_name]
         if self.limit is not None:
             command += ["--limit", str(self.limit)]
-        self.spawn([*command, "--install-policy", "never"], self.environment)
+        self.spawn(command, self.environment)
         self.wait_until(self._is_online)
         return self
+
+    @property
+    def program(self) -> list[str]:
+        """The command that starts a worker, with what only it takes."""
+        prefect = [sys.executable, "-m", "prefect", "worker", "start"]
+        return [*prefect, "--type", self.worker_type, "--install-policy", "never"]
 
     def _is_online(self) -> bool:
         workers = _ask(f"{self.server.url}/work_pools/{self.pool}/workers/filter", {})
         return any(worker["name"] == self.worker_name for worker in workers)
+
+
+class WarmWorker(PrefectWorker):
+    """``ignition worker start`` for one pool of a server."""
+
+    @property
+    def program(self) -> list[str]:
+        """The command that starts a warm worker."""
+        return [str(Path(sys.executable).with_name("ignition")), "worker", "start"]

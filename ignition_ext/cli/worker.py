@@ -1,0 +1,58 @@
+"""``ignition worker``: the warm worker."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from prefect.settings import PREFECT_WORKER_QUERY_SECONDS, temporary_settings
+
+from ignition_ext.cli.output import note
+from ignition_ext.errors import ConfigurationError
+from ignition_ext.orchestration.client import prefect_client
+from ignition_ext.orchestration.pools import find_pool
+from ignition_ext.worker.worker import IgnitionWorker, ProcessPoolWorker
+
+app = App(name="worker", help="Run flow runs of a work pool on this machine.")
+TYPES: dict[str, type[IgnitionWorker]] = {
+    "ignition": IgnitionWorker,
+    "process": ProcessPoolWorker,
+}
+
+
+@app.command
+async def start(
+    *,
+    pool: Annotated[str, Parameter(alias="-p")],
+    queue: Annotated[list[str] | None, Parameter(alias="-q", negative="")] = None,
+    name: Annotated[str | None, Parameter(alias="-n")] = None,
+    limit: Annotated[int | None, Parameter(alias="-l", validator=Number(gte=1))] = None,
+    query_seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+) -> None:
+    """Start a warm worker: flow runs are forked from a process that has imported Prefect already.
+
+    It serves pools of type ``process`` and ``ignition``, beside other workers. SIGTERM or Ctrl-C:
+    it takes no new runs, lets those that run end for IGNITION_WORKER_DRAIN_SECONDS, and goes;
+    the second signal ends them at once.
+
+    Args:
+        pool: The work pool.
+        queue: Only these queues of it; may be given more than once.
+        name: The worker's name in the Prefect UI; without it one is made up.
+        limit: At most this many flow runs at a time.
+        query_seconds: Between two looks for runs that are due, beside the server's events; by
+            default PREFECT_WORKER_QUERY_SECONDS.
+    """
+    async with prefect_client() as client:
+        found = await find_pool(client, pool)
+    if found.type not in TYPES:
+        raise ConfigurationError(
+            f"the work pool {pool!r} is of type {found.type!r}; the warm worker serves"
+            f" {' and '.join(TYPES)}.",
+            mend=f"Start Prefect's own worker for it: prefect worker start --pool {pool}",
+        )
+    worker = TYPES[found.type](pool, work_queues=queue, name=name, limit=limit)
+    changes = {} if query_seconds is None else {PREFECT_WORKER_QUERY_SECONDS: query_seconds}
+    with temporary_settings(changes):
+        await worker.start(printer=note)
