@@ -14,6 +14,7 @@ from tasks.await_due import await_due
 from tasks.close_run import close_run, fail_run
 from tasks.live_progress import LiveProgress
 from tasks.load_campaign import load_campaign
+from tasks.make_way import make_way
 from tasks.mirror_state import mirror_state
 from tasks.open_run import open_run
 from tasks.preflight import preflight
@@ -23,6 +24,7 @@ from tasks.show_ending import show_ending
 from tasks.skip_run import skip_run
 from tasks.snapshot_audience import snapshot_audience
 from tasks.start_senders import start_senders, withdraw_senders
+from tasks.take_slots import take_slots
 
 
 @flow(
@@ -50,16 +52,19 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
         if parameters.dry_run:
             return show_ending(await preview_campaign(plan))
         await preflight(plan)
-        run = await open_run(plan)
-        progress = LiveProgress(plan.reference)
-        await snapshot_audience(plan, run)
-        if plan.senders > 1:
-            await start_senders(plan, run)
-        with Press() as press:
-            while not (batch := await send_batch(plan, run, progress, press)).over:
-                await await_due(plan, run, batch)
-        if plan.senders > 1:
-            await withdraw_senders(run)
-        return show_ending(await close_run(plan, run))
+        async with take_slots(plan):
+            run = await open_run(plan)
+            if (ending := await make_way(plan, run)) is not None:
+                return show_ending(ending)
+            progress = LiveProgress(plan.reference)
+            await snapshot_audience(plan, run)
+            if plan.senders > 1:
+                await start_senders(plan, run)
+            with Press() as press:
+                while not (batch := await send_batch(plan, run, progress, press)).over:
+                    await await_due(plan, run, batch)
+            if plan.senders > 1:
+                await withdraw_senders(run)
+            return show_ending(await close_run(plan, run))
     except IgnitionError as error:
         return show_ending(await fail_run(parameters.campaign, error))

@@ -8,6 +8,7 @@
     │   └── ScheduleError         a schedule that cannot be read or never fires  (ValueError)
     ├── NotFoundError             a tenant, campaign, run … that does not exist  (LookupError)
     ├── ConflictError             someone else changed the thing meanwhile
+    ├── TimeLimitReached          a run used its time up; a retry continues it (TimeoutError)
     ├── TemplateError             a template cannot be stored or rendered
     ├── AudienceError             a source of recipients cannot be read
     ├── DatabaseError             the database is away, locked, or at another revision
@@ -77,6 +78,10 @@ class NotFoundError(IgnitionError, LookupError):
 
 class ConflictError(IgnitionError):
     """The thing was changed by someone else in between; read it again and repeat."""
+
+
+class TimeLimitReached(IgnitionError, TimeoutError):
+    """A run took as long as its campaign allows; what was not sent stays sendable."""
 
 
 class TemplateError(IgnitionError):

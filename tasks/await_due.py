@@ -27,6 +27,7 @@ from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.prefect_control import forget_process, stay_paused
 
+_MOMENT = timedelta(milliseconds=100)
 LONGEST_WAIT = timedelta(seconds=60)
 """A longer wait ends the process: starting anew costs 5 to 10 s, a worker's slot is worth more."""
 PAUSED_LOOK = timedelta(minutes=5)
@@ -68,6 +69,7 @@ async def _await_soon(plan: CampaignPlan, run: OpenedRun, batch: BatchResult) ->
         await _await_others(run, batch)
         return timedelta(0)
     left = PAUSED_LOOK if paused else await _time_left(run, batch)
+    left = _until_limit(run, left) if left else left
     if left:
         at = datetime.now(UTC) + left
         get_run_logger().info("waiting until %s: %s", f"{at:%H:%M:%S} UTC", _reason(batch))
@@ -75,6 +77,13 @@ async def _await_soon(plan: CampaignPlan, run: OpenedRun, batch: BatchResult) ->
             return left
         await _watch(run, batch.run_state, at)
     return timedelta(0)
+
+
+def _until_limit(run: OpenedRun, left: timedelta) -> timedelta:
+    """A wait that ends with the run's time: then it has to be there and say so."""
+    if run.ends_by is None:
+        return left
+    return min(left, max(run.ends_by - datetime.now(UTC), _MOMENT))
 
 
 def _reason(batch: BatchResult) -> str:

@@ -64,6 +64,7 @@ def run_request(plan: CampaignPlan, flow_run: FlowRun) -> RunRequest:
         guarantee=plan.stored.definition.delivery.guarantee,
         max_messages=plan.limit,
         deadline=plan.stored.definition.delivery.deadline,
+        time_limit=plan.stored.definition.time_limit,
         flow_run_id=flow_run.id,
         flow_run_name=run_name(plan, scheduled),
         scheduled_at=scheduled,

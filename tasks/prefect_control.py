@@ -10,6 +10,7 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -36,11 +37,17 @@ ANSWER_SECONDS = 5.0
 """The client tries again for minutes; the sending must not wait so long for a pause to be seen."""
 
 
+def is_over(ends_by: datetime | None) -> bool:
+    """Whether a run's time limit is over."""
+    return ends_by is not None and datetime.now(UTC) >= ends_by
+
+
 @dataclass(slots=True)
 class PrefectControl:
     """Shows the progress of a batch, and looks now and then whether the run was paused."""
 
     progress: LiveProgress
+    ends_by: datetime | None = None
     every: float = field(default_factory=lambda: Settings().control_seconds)
     looked_at: float = 0.0
     is_away: bool = False
@@ -48,6 +55,8 @@ class PrefectControl:
 
     async def tick(self, *, last: bool = False) -> bool:
         """Called often while a batch is being sent, and at its end: whether it may go on."""
+        if is_over(self.ends_by) and not last:
+            return False
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.progress.show(always=last)

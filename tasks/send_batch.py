@@ -15,7 +15,7 @@ from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.press import Press
 from ignition_ext.delivery.progress import summary
 from ignition_ext.delivery.thread import run_apart
-from ignition_ext.errors import MustWait
+from ignition_ext.errors import MustWait, TimeLimitReached
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import OpenedRun
 from ignition_ext.orchestration.events import CampaignEvent, tell
@@ -25,7 +25,7 @@ from tasks.database import open_database
 from tasks.guard_sender import Surroundings
 from tasks.live_progress import LiveProgress
 from tasks.mirror_state import account_if_cancelled
-from tasks.prefect_control import PrefectControl, note_pause
+from tasks.prefect_control import PrefectControl, is_over, note_pause
 from tasks.prepare_sender import prepare_sender
 from tasks.sender_news import SenderNews
 
@@ -44,8 +44,14 @@ async def send_batch(
 
     Raises:
         ChannelError: the server refuses us as a whole, for good or before anything got on.
+        TimeLimitReached: the run's time is over; what was not sent stays sendable.
         DatabaseError: the database was away for longer than the sender's patience.
     """
+    if is_over(run.ends_by):
+        raise TimeLimitReached(
+            f"the run took as long as {plan.reference} allows.",
+            mend="Retry it to send the rest, with as much time again; or lengthen `time_limit:`.",
+        )
     settings = Settings()
     limits = BatchLimits(
         messages=plan.stored.definition.delivery.batch,
@@ -55,7 +61,8 @@ async def send_batch(
     )
     # Blocks are read in Prefect's loop; the sending has one of its own.
     prepared = await prepare_sender(plan, run.ref, settings, press)
-    news, control = SenderNews(progress, current_flow_run().id), PrefectControl(progress)
+    news = SenderNews(progress, current_flow_run().id)
+    control = PrefectControl(progress, run.ends_by)
 
     async def send(stop: asyncio.Event) -> BatchResult:
         async with open_database() as database:

@@ -24,6 +24,9 @@ from ignition_ext.models import (
     Tenant,
 )
 
+GIVEN_UP_AFTER = timedelta(minutes=5)
+"""A crashed run is started again within two minutes or so, or not at all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRun:
@@ -169,10 +172,15 @@ async def unseen_ends(
 ) -> Sequence[EndedRun]:
     """Ended runs that nothing was let go for, oldest first: their process died right then.
 
-    Trials (of a limited number of messages) let nothing go.
+    Trials (of a limited number of messages) let nothing go; neither does a crash so long as the run
+    may be started again.
     """
-    crashed = (col(CampaignRun.state).in_(["open", "paused"])) & (
-        col(CampaignRun.prefect_state) == "Crashed"
+    now = await database_now(session)
+    crashed = (
+        col(CampaignRun.state).in_(["open", "paused"])
+        & (col(CampaignRun.prefect_state) == "Crashed")
+        & (col(CampaignRun.let_go_as) != RunEnd.FAILED.value)
+        & (col(CampaignRun.ended_at) < now - GIVEN_UP_AFTER)
     )
     ended = col(CampaignRun.state).in_([end.value for end in RunEnd])
     query = (
@@ -181,8 +189,8 @@ async def unseen_ends(
         .join(Tenant, col(Tenant.id) == col(CampaignRun.tenant_id))
         .where(
             col(CampaignRun.let_go_as) != col(CampaignRun.state),
-            col(CampaignRun.ended_at) > await database_now(session) - within,
-            ended | (crashed & (col(CampaignRun.let_go_as) != RunEnd.FAILED.value)),
+            col(CampaignRun.ended_at) > now - within,
+            ended | crashed,
             col(CampaignRun.flow_run_id).is_not(None),
             col(CampaignRun.max_messages).is_(None),
             col(Campaign.deleted_at).is_(None),

@@ -33,8 +33,27 @@ MAX_SCHEDULES = 50
 MAX_RATE = 100_000
 """Messages a second: beyond any server, so a slip of the pen."""
 
+MAX_LIMITS = 5
+"""A run takes a slot of each or of none: the more there are, the longer it waits for them all."""
+MAX_TAGS = 20
+"""As many as the UI's list of runs can show beside a name."""
+
 Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=SLUG)]
+Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
+"""Without a colon: those with one (``tenant:acme``) are Ignition's own."""
+
+
+Limit = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,62}$")]
+"""The name of a global concurrency limit of Prefect's."""
+
+
+class Priority(StrEnum):
+    """Which of a work pool's queues runs wait in; workers take from the first that has any."""
+
+    HIGH = "high"
+    DEFAULT = "default"
+    LOW = "low"
 
 
 class CampaignChannel(StrEnum):
@@ -48,6 +67,14 @@ class CampaignChannel(StrEnum):
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Overlap(StrEnum):
+    """What becomes of a run that would begin while another of its campaign is under way."""
+
+    QUEUE = "queue"
+    SKIP = "skip"
+    CANCEL_RUNNING = "cancel_running"
 
 
 class AudienceSpec(_Part):
@@ -151,6 +178,11 @@ class CampaignDefinition(_Part):
     headers: dict[str, str] = Field(default_factory=dict, max_length=50)
     attachments: list[str] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
     schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=MAX_SCHEDULES)
+    tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS)
+    priority: Priority = Priority.DEFAULT
+    on_overlap: Overlap = Overlap.QUEUE
+    concurrency: list[Limit] = Field(default_factory=list, max_length=MAX_LIMITS)
+    time_limit: Duration | None = None
     after: list[Parent] = Field(default_factory=list, max_length=MAX_PARENTS)
     delivery: DeliverySpec = DeliverySpec()
     throttle: ThrottleSpec = ThrottleSpec()
@@ -227,6 +259,12 @@ class CampaignDefinition(_Part):
         return Channel.SMS if self.channel is CampaignChannel.SMS else Channel.EMAIL
 
     @property
+    def all_tags(self) -> tuple[str, ...]:
+        """The file's tags behind Ignition's own, as the deployment and its runs bear them."""
+        own = (f"tenant:{self.tenant}", f"channel:{self.channel}", f"campaign:{self.name}")
+        return (*own, *self.tags)
+
+    @property
     def reference(self) -> str:
         """``tenant/name``, as commands write it."""
         return f"{self.tenant}/{self.name}"
@@ -239,7 +277,9 @@ __all__ = [
     "CampaignDefinition",
     "DeliverySpec",
     "Duration",
+    "Overlap",
     "OwnerSpec",
+    "Priority",
     "RetrySpec",
     "RetryStrategy",
     "ScheduleSpec",

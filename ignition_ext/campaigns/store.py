@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from ignition_ext import audit
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
-from ignition_ext.models import Campaign, CampaignRun, CampaignVersion, Tenant
+from ignition_ext.models import AuditLog, Campaign, CampaignRun, CampaignVersion, Tenant
 from ignition_ext.models.types import utc_now
 from ignition_ext.tenants import get_tenant
 from ignition_ext.values import RunState
@@ -118,8 +119,14 @@ async def write(
     *,
     base_path: Path,
     actor: str,
+    expected: int | None = None,
 ) -> Applied:
-    """The same in the caller's transaction."""
+    """The same in the caller's transaction.
+
+    Raises:
+        ConflictError: the campaign is at another version than the one that is expected, and what
+            it says is not what is to be written.
+    """
     tenant = await get_tenant(session, definition.tenant)
     assert tenant.id is not None
     campaign = await _locked(session, tenant.id, definition.name)
@@ -133,6 +140,8 @@ async def write(
     now = digest(definition, base_path)
     if before is not None and before.digest == now and campaign.deleted_at is None:
         return Applied(campaign_id=campaign.id, version=campaign.version, changed=False)
+    if expected is not None and expected != campaign.version:
+        raise await _stale(session, definition.reference, campaign.version, expected)
     campaign.version += 1
     campaign.updated_at, campaign.deleted_at = utc_now(), None
     session.add(
@@ -161,6 +170,56 @@ async def write(
         },
     )
     return Applied(campaign_id=campaign.id, version=campaign.version, changed=True)
+
+
+async def _stale(
+    session: AsyncSession, reference: str, version: int, expected: int
+) -> ConflictError:
+    changes = await history(session, reference, limit=1)
+    by = f", changed by {changes[0].actor} at {changes[0].at:%F %T} UTC" if changes else ""
+    at = f"is at version {version}{by}" if version else "does not exist yet"
+    return ConflictError(
+        f"{reference} {at}; the edit began with version {expected}.",
+        mend=f"Look at it with ignition campaign show {reference}, and edit that.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Who changed a campaign, when, and which of its keys."""
+
+    version: int | None
+    actor: str
+    action: str
+    at: datetime
+    changed: Sequence[str]
+
+
+async def history(session: AsyncSession, reference: str, *, limit: int) -> list[Change]:
+    """What the audit log has of a campaign, the newest first; also of one that was deleted.
+
+    Raises:
+        ConfigurationError: the reference is not written so.
+        NotFoundError: there is no such tenant.
+    """
+    tenant_name, name = split_reference(reference)
+    tenant = await get_tenant(session, tenant_name)
+    query = (
+        select(AuditLog)
+        .where(AuditLog.tenant_id == tenant.id, AuditLog.subject == f"campaign:{name}")
+        .order_by(col(AuditLog.seq).desc())
+        .limit(limit)
+    )
+    return [
+        Change(
+            version=(row.after or {}).get("version"),
+            actor=row.actor,
+            action=row.action,
+            at=row.at,
+            changed=(row.after or {}).get("changed", ()),
+        )
+        for row in await session.exec(query)
+    ]
 
 
 async def set_deployment(session: AsyncSession, campaign_id: int, deployment_id: UUID) -> None:

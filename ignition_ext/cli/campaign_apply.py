@@ -6,19 +6,25 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from prefect.client.orchestration import PrefectClient
 
+from ignition_ext.campaigns.chain import in_order
+from ignition_ext.campaigns.chain_store import read_graph
+from ignition_ext.campaigns.selection import Selection, select_campaigns
+from ignition_ext.cli.bulk import DryRun, Json, selected, tell_items, wrong_usage
 from ignition_ext.cli.context import actor, open_database
 from ignition_ext.cli.output import note, print_json
+from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.orchestration import apply as orchestration
 from ignition_ext.orchestration.client import prefect_client
+from ignition_ext.orchestration.operations import Item, in_turn
 from ignition_ext.settings import Settings
-
-Json = Annotated[bool, Parameter(negative="")]
 
 
 async def apply(
     *files: Annotated[Path, Parameter(required=True)],
+    expect_version: Annotated[int | None, Parameter(name="--expect-version")] = None,
     json: Json = False,
 ) -> None:
     """Create or change campaigns as their files say, with their Prefect deployments.
@@ -27,8 +33,12 @@ async def apply(
 
     Args:
         files: Campaign files, such as deployments/acme/newsletter.yaml.
+        expect_version: Of one file: the version that the edit began with, as `show` told it; when
+            someone has changed the campaign since, nothing is done and it is said who.
         json: Print one JSON document with what was done.
     """
+    if expect_version is not None and len(files) > 1:
+        wrong_usage("--expect-version goes with one file: each campaign has versions of its own.")
     settings = Settings()
     who = actor(settings)
     results = []
@@ -44,7 +54,9 @@ async def apply(
                 plans.append(planned)
         _require_distinct(plans)
         for planned in await orchestration.in_chain_order(database, plans):
-            result = await orchestration.carry_out(database, client, planned, actor=who)
+            result = await orchestration.carry_out(
+                database, client, planned, actor=who, expected=expect_version
+            )
             results.append(result)
             if not json:
                 note(_words(result))
@@ -75,17 +87,50 @@ def _words(result: orchestration.Result) -> str:
     return f"{result.campaign}: {'; '.join(did) or 'nothing to change'}."
 
 
-async def delete(campaign: str, *, json: Json = False) -> None:
+async def delete(
+    campaign: str | None = None,
+    *,
+    tenant: str | None = None,
+    tag: str | None = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> int:
     """Delete a campaign, its deployment and its scheduled runs. Past runs and messages stay.
 
     Args:
-        campaign: TENANT/NAME.
+        campaign: TENANT/NAME, or a pattern such as 'acme/news-*' for several.
+        tenant: This tenant's campaigns.
+        tag: Campaigns with this tag.
+        dry_run: Of several: say what would be done, and change nothing.
         json: Print one JSON document with what was done.
     """
+    selection = selected(campaign, tenant, tag)
     async with open_database() as database, prefect_client() as client:
+        if selection.is_bulk:
+            items = await _delete_all(database, client, selection, dry_run)
+            return tell_items(items, json=json)
+        assert campaign is not None
         removed = await orchestration.delete(database, client, campaign, actor=actor())
     if json:
         print_json({"campaign": campaign, "deleted": True, "deployment_removed": removed})
     else:
         gone = "" if removed else " Its deployment was gone already."
         note(f"{campaign} is deleted.{gone}")
+    return 0
+
+
+async def _delete_all(
+    database: Database, client: PrefectClient, selection: Selection, dry_run: bool
+) -> list[Item]:
+    async with database.read() as session:
+        found = [stored.reference for stored in await select_campaigns(session, selection)]
+        graph = await read_graph(session)
+
+    async def one(reference: str) -> str:
+        if dry_run:
+            return "would be deleted"
+        await orchestration.delete(database, client, reference, actor=actor())
+        return "deleted"
+
+    # What comes after others goes first: a campaign with dependents is not deleted.
+    return await in_turn(in_order(graph, found)[::-1], str, one)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -13,16 +14,22 @@ from cyclopts import Parameter
 from cyclopts.types import PositiveInt
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
-from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ignition_ext.campaigns import store
+from ignition_ext.campaigns.definition import Priority
 from ignition_ext.campaigns.parameters import CampaignParameters
-from ignition_ext.cli.context import open_database
+from ignition_ext.campaigns.selection import Selection, select_campaigns
+from ignition_ext.campaigns.store import StoredCampaign
+from ignition_ext.cli.bulk import moment, selected, tell_items, wrong_usage
+from ignition_ext.cli.context import actor, open_database
 from ignition_ext.cli.output import err, note, out, print_json, print_table
 from ignition_ext.database import Database
-from ignition_ext.errors import ConfigurationError, NotFoundError
+from ignition_ext.errors import NotFoundError
 from ignition_ext.orchestration import runs
 from ignition_ext.orchestration.client import prefect_client
+from ignition_ext.orchestration.operations import Item, in_turn
+from ignition_ext.orchestration.run_operations import start_run
 from ignition_ext.values import OPEN_STATES
 
 Json = Annotated[bool, Parameter(negative="")]
@@ -33,33 +40,43 @@ PATIENCE_SECONDS = 8.0
 
 
 async def run(
-    campaign: str,
+    campaign: str | None = None,
     *,
+    tenant: str | None = None,
+    tag: str | None = None,
+    at: str | None = None,
+    priority: Priority | None = None,
     wait: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     limit: PositiveInt | None = None,
     json: Json = False,
 ) -> int:
-    """Run a campaign now, beside its schedules, and print the run's id.
+    """Run a campaign now or at a time, beside its schedules, and print the run's id.
 
     The id is the flow run's: status, pause, cancel and the Prefect UI all take it.
 
     Args:
-        campaign: TENANT/NAME.
+        campaign: TENANT/NAME, or a pattern such as 'acme/news-*' for several.
+        tenant: This tenant's campaigns.
+        tag: Campaigns with this tag.
+        at: When, with an offset: 2026-11-21T07:00:00Z; now when not given.
+        priority: The queue to wait in, instead of the campaign's own.
         wait: Follow the run to its end; exit 1 if it fails.
         dry_run: Render every message, send none.
         limit: At most so many messages.
         json: Print one JSON document: the status at the end with --wait, else at the start.
     """
-    try:
-        parameters = CampaignParameters(campaign=campaign, limit=limit, dry_run=dry_run)
-    except ValidationError as error:
-        raise ConfigurationError(
-            f"{campaign!r} does not name a campaign.",
-            mend="Write TENANT/NAME, for example acme/newsletter.",
-        ) from error
+    selection = selected(campaign, tenant, tag)
+    wanted = _Wanted(limit=limit, dry_run=dry_run, at=moment(at), priority=priority)
     async with open_database() as database, prefect_client() as client:
-        flow_run = await runs.start_run(database, client, parameters)
+        if selection.is_bulk:
+            if wait:
+                wrong_usage("--wait follows one run; leave it out for several campaigns.")
+            return tell_items(await _run_all(database, client, selection, wanted), json=json)
+        assert campaign is not None
+        async with database.read() as session:
+            stored = await store.load(session, campaign)
+        flow_run = await _start(database, client, wanted, stored)
         if not json:
             out.print(str(flow_run.id), markup=False)
         if wait:
@@ -70,6 +87,40 @@ async def run(
     elif wait:
         _tell(status)
     return 0 if not wait or runs.succeeded(flow_run) else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    limit: int | None
+    dry_run: bool
+    at: datetime | None
+    priority: Priority | None
+
+
+async def _start(
+    database: Database, client: PrefectClient, wanted: _Wanted, stored: StoredCampaign
+) -> FlowRun:
+    return await start_run(
+        database,
+        client,
+        stored,
+        CampaignParameters(campaign=stored.reference, limit=wanted.limit, dry_run=wanted.dry_run),
+        actor=actor(),
+        at=wanted.at,
+        priority=wanted.priority,
+    )
+
+
+async def _run_all(
+    database: Database, client: PrefectClient, selection: Selection, wanted: _Wanted
+) -> list[Item]:
+    async with database.read() as session:
+        found = await select_campaigns(session, selection)
+
+    async def one(stored: StoredCampaign) -> str:
+        return f"run {(await _start(database, client, wanted, stored)).id}"
+
+    return await in_turn(found, lambda stored: stored.reference, one)
 
 
 async def _follow(database: Database, client: PrefectClient, flow_run: FlowRun) -> FlowRun:

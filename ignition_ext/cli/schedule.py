@@ -25,6 +25,9 @@ MOST = 10_000
 """Times in one answer: a day of them at one in ten seconds."""
 
 app = App(name="schedule", help="Schedules: checked, listed and said in words before they run.")
+app.command("ignition_ext.cli.schedule_control:pause", name="pause")
+app.command("ignition_ext.cli.schedule_control:resume", name="resume")
+app.command("ignition_ext.cli.campaign_edit:change", name="change")
 _ONE = Group("One of", validator=LimitedChoice(1, 1), sort_key=0)
 Kind = Annotated[str | None, Parameter(group=_ONE)]
 Numbered = Annotated[str | None, Parameter(group=_ONE, allow_leading_hyphen=True)]

@@ -112,7 +112,8 @@ async def set_(name: str, key: str, value: str, /, *, json: Json = False) -> Non
     Args:
         name: The tenant.
         key: Small letters, digits, dots, hyphens and underscores; throttle.per_second and
-            throttle.per_domain are rates of all the tenant's messages.
+            throttle.per_domain are rates of all the tenant's messages, concurrency.runs is how many
+            of its runs may be under way at once.
         value: JSON, or a text as it stands; null takes the setting away.
         json: Print one JSON document.
     """

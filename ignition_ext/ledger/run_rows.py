@@ -25,7 +25,10 @@ NAME_LENGTH = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """What a flow run asks for; ``deadline`` counts from the first opening, by the database."""
+    """What a flow run asks for; ``deadline`` counts from the first opening, by the database.
+
+    ``time_limit`` begins anew when the run is opened again.
+    """
 
     tenant_id: int
     campaign_id: int
@@ -34,6 +37,7 @@ class RunRequest:
     guarantee: Guarantee = Guarantee.AT_MOST_ONCE
     max_messages: int | None = None
     deadline: timedelta | None = None
+    time_limit: timedelta | None = None
     flow_run_id: UUID | None = None
     flow_run_name: str = ""
     scheduled_at: datetime | None = None
@@ -79,6 +83,11 @@ async def required_run(session: AsyncSession, run_id: UUID) -> CampaignRun:
     return row
 
 
+def ends_by(request: RunRequest, now: datetime) -> datetime | None:
+    """When a run that is opened now is over its time limit; None without one."""
+    return None if request.time_limit is None else now + request.time_limit
+
+
 async def requested_run(session: AsyncSession, request: RunRequest) -> CampaignRun | None:
     """The row, locked until the transaction ends."""
     if request.flow_run_id is not None:
@@ -120,6 +129,7 @@ async def insert_run(
         guarantee=request.guarantee.value,
         max_messages=request.max_messages,
         deadline=None if request.deadline is None else now + request.deadline,
+        ends_by=ends_by(request, now),
         flow_run_id=request.flow_run_id,
         flow_run_name=clean(request.flow_run_name, NAME_LENGTH),
         scheduled_at=request.scheduled_at,

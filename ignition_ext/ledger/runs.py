@@ -25,6 +25,7 @@ from ignition_ext.ledger.run_rows import (
     NAME_LENGTH,
     database_now,
     described,
+    ends_by,
     insert_run,
     read_run,
     requested_run,
@@ -52,6 +53,7 @@ class OpenedRun:
     Attributes:
         resumed: the run stood there already; this is a retry, or a second firing of a schedule.
         prefect_attempts: times that a flow's body began it, this one included.
+        ends_by: when its time limit is over; None without one.
     """
 
     ref: RunRef
@@ -59,6 +61,7 @@ class OpenedRun:
     snapshot_done: bool
     resumed: bool
     prefect_attempts: int
+    ends_by: datetime | None = None
 
 
 async def open_run(database: Database, request: RunRequest, *, actor: str) -> OpenedRun:
@@ -86,6 +89,7 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
                 "state_reason": "",
                 "version": row.version + 1,
                 "ended_at": None,
+                "ends_by": ends_by(request, now),
             }
         if before is RunState.SKIPPED:
             values |= {
@@ -111,6 +115,7 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
             snapshot_done=row.snapshot_at is not None,
             resumed=resumed,
             prefect_attempts=row.prefect_attempts + 1,
+            ends_by=ends_by(request, now) if state is not before else row.ends_by,
         )
 
 

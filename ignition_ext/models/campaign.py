@@ -96,6 +96,9 @@ class CampaignRun(SQLModel, table=True):
     counts: dict[str, Any] = Field(
         default_factory=dict, sa_type=Json, description="Messages per state when the run ended."
     )
+    ends_by: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, description="When its time limit is over."
+    )
     let_go_as: str = Field(
         default="",
         sa_type=text(16),

@@ -124,12 +124,25 @@ async def _require_absent(database: Database, definition: CampaignDefinition, fi
 
 
 async def carry_out(
-    database: Database, client: PrefectClient, planned: Plan, *, actor: str
+    database: Database,
+    client: PrefectClient,
+    planned: Plan,
+    *,
+    actor: str,
+    expected: int | None = None,
 ) -> Result:
     """Do what was planned, wholly or not at all.
 
+    Args:
+        database: Ignition's.
+        client: of the Prefect server.
+        planned: what to do.
+        actor: for the audit log.
+        expected: the version that this edit began with; None for any.
+
     Raises:
-        ConflictError: someone else applies the same campaign at this moment.
+        ConflictError: someone else applies the same campaign at this moment, or has changed it
+            since the version that is expected.
         IgnitionError: Prefect refused; nothing was changed.
     """
     definition, spec = planned.definition, planned.deployment
@@ -137,20 +150,29 @@ async def carry_out(
         known = await store.find(session, definition.reference)
         timetable = await read_timetable(session, definition, planned.tenant, now=utc_now())
     spec = replace(spec, timetable=timetable)
+    was = (
+        campaign_deployment(known.definition, timezone=planned.tenant.timezone).schedules
+        if known
+        else ()
+    )
     ensured: Ensured | None = None
     if known is not None and known.digest == store.digest(definition, planned.base_path):
-        ensured = await ensure_deployment(client, spec)
+        ensured = await ensure_deployment(client, spec, was=was)
         if known.campaign.prefect_deployment_id == ensured.id:
             return _result(planned, known.version, False, ensured)
     try:
         async with database.write() as session:
             applied = await store.write(
-                session, definition, base_path=planned.base_path, actor=actor
+                session,
+                definition,
+                base_path=planned.base_path,
+                actor=actor,
+                expected=expected,
             )
             await session.flush()
             await require_no_cycle(session, definition)
             async with asyncio.timeout(PREFECT_SECONDS):
-                ensured = ensured or await ensure_deployment(client, spec)
+                ensured = ensured or await ensure_deployment(client, spec, was=was)
             await store.set_deployment(session, applied.campaign_id, ensured.id)
     except IntegrityError as error:
         await _put_back(client, ensured, spec)

@@ -48,7 +48,7 @@ from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError
 from ignition_ext.ledger.run_rows import RunRequest
 from ignition_ext.ledger.skips import skip_run
-from ignition_ext.models import Campaign, ChainArrival, Tenant
+from ignition_ext.models import Campaign, CampaignRun, ChainArrival, Tenant
 from ignition_ext.models.types import utc_now
 from ignition_ext.orchestration.deployments import deployment_name, find_deployment
 from ignition_ext.orchestration.events import CampaignEvent, tell
@@ -56,6 +56,8 @@ from ignition_ext.orchestration.mirror import SKIPPED
 
 KEY = "ignition-chain"
 """What the idempotency key of a flow run begins with that was let go: KEY:turn:attempt."""
+MOVED = "Moved"
+"""The name of the state of type Cancelled of a run that an operator moved to another time."""
 ACTOR = "chain"
 MENDED_FOR = timedelta(days=1)
 """How long what a crash left undone is made up for; later nobody expects the run any more."""
@@ -73,15 +75,15 @@ _ENDS = {
 def ended_run(flow_run: FlowRun, state: State[Any]) -> EndedRun | None:
     """The end that a flow run's state is; None for one that nothing comes after.
 
-    That is one that has not ended, a dry run, and a trial: of the latter's few messages nobody
-    concludes that the next campaign may go to everyone.
+    That is one that has not ended or was moved to another time, a dry run, and a trial: of the
+    latter's few messages nobody concludes that the next campaign may go to everyone.
     """
     end = _ENDS.get(state.type)
     try:
         said = CampaignParameters.model_validate((flow_run.parameters or {}).get("parameters"))
     except ValidationError:
         return None
-    if end is None or said.dry_run or said.limit is not None:
+    if end is None or state.name == MOVED or said.dry_run or said.limit is not None:
         return None
     if state.name == SKIPPED:
         end = RunEnd.SKIPPED
@@ -239,10 +241,12 @@ async def _never_opened(database: Database, client: PrefectClient) -> list[Ended
         if flow_run.state is not None and (end := ended_run(flow_run, flow_run.state)) is not None
     ]
     async with database.read() as session:
-        query = select(ChainArrival.parent_flow_run_id).where(
-            col(ChainArrival.parent_flow_run_id).in_([end.flow_run_id for end in ends])
+        keys = [end.flow_run_id for end in ends]
+        arrived = select(ChainArrival.parent_flow_run_id).where(
+            col(ChainArrival.parent_flow_run_id).in_(keys)
         )
-        seen = set(await session.exec(query))
+        opened = select(CampaignRun.flow_run_id).where(col(CampaignRun.flow_run_id).in_(keys))
+        seen = {*await session.exec(arrived), *await session.exec(opened)}
     return [end for end in ends if end.flow_run_id not in seen]
 
 

@@ -18,7 +18,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 
-from ignition_ext.campaigns.definition import CampaignDefinition
+from ignition_ext.campaigns.definition import CampaignDefinition, Overlap, Priority
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.models.types import utc_now
 from ignition_ext.orchestration.schedules import Timetable
@@ -26,8 +26,9 @@ from ignition_ext.orchestration.schedules import Timetable
 FLOW = "campaign"
 ENTRYPOINT = "flows.campaign.campaign"
 """Dotted: a worker imports the installed package, wherever it was deployed from."""
-CONCURRENCY = 1
-"""Two runs of one campaign at once would only share its rate; the second waits its turn."""
+CONCURRENCY = {Overlap.QUEUE: 1, Overlap.SKIP: 10, Overlap.CANCEL_RUNNING: 10}
+"""Runs of one campaign at once. The second waits its turn, for it would only share the rate;
+where it shall not wait, it has to begin to find out that another is under way."""
 
 
 def form(parameters: CampaignParameters) -> None:
@@ -49,6 +50,8 @@ class DeploymentSpec:
     parameters: Mapping[str, Any]
     schema: Mapping[str, Any]
     schedules: Sequence[DeploymentScheduleCreate]
+    queue: str = Priority.DEFAULT.value
+    concurrency: int = CONCURRENCY[Overlap.QUEUE]
     entrypoint: str = ENTRYPOINT
     timetable: Timetable | None = None
 
@@ -87,12 +90,10 @@ def campaign_deployment(definition: CampaignDefinition, *, timezone: str) -> Dep
             f"The {definition.channel} campaign {definition.reference}:"
             f" template {definition.template}, block {definition.block}.{owner}"
         ),
-        tags=(
-            f"tenant:{definition.tenant}",
-            f"channel:{definition.channel}",
-            f"campaign:{definition.name}",
-        ),
+        tags=definition.all_tags,
         pool=definition.message_channel.value,
+        queue=definition.priority.value,
+        concurrency=CONCURRENCY[definition.on_overlap],
         parameters={"parameters": {"campaign": definition.reference}},
         schema=parameter_schema(form).model_dump_for_openapi(),
         schedules=timetable.prefect(now),
@@ -108,20 +109,48 @@ async def find_deployment(client: PrefectClient, name: str) -> DeploymentRespons
         return None
 
 
-async def ensure_deployment(client: PrefectClient, spec: DeploymentSpec) -> Ensured:
+async def ensure_deployment(
+    client: PrefectClient,
+    spec: DeploymentSpec,
+    *,
+    was: Sequence[DeploymentScheduleCreate] = (),
+) -> Ensured:
     """Create or change the deployment so that it is as wanted; touch nothing when it is.
 
-    One request, one transaction of the server's: it is changed as a whole or not at all.
+    One request, one transaction of the server's: it is changed as a whole or not at all. What an
+    operator paused stays so, the deployment as well as a single schedule.
+
+    Args:
+        client: of the Prefect server.
+        spec: what is wanted.
+        was: the schedules as they were wanted before: one that was to be off is no operator's
+            pause, and may be switched on.
     """
     before = await find_deployment(client, spec.name)
     if spec.timetable is not None:
         there = before.schedules if before is not None else ()
         spec = replace(spec, schedules=spec.timetable.prefect(utc_now(), there))
+    if before is not None:
+        spec = replace(spec, schedules=_keep_paused(before, spec.schedules, was))
     changed = ("all",) if before is None else differences(before, spec)
     if before is not None and not changed:
         return Ensured(id=before.id, changed=(), before=before)
     posted = await _post(client, spec, before)
     return Ensured(id=posted, changed=changed, before=before)
+
+
+def _keep_paused(
+    before: DeploymentResponse,
+    wanted: Sequence[DeploymentScheduleCreate],
+    was: Sequence[DeploymentScheduleCreate],
+) -> list[DeploymentScheduleCreate]:
+    """What is wanted, without the schedules that an operator switched off."""
+    off = {schedule.slug for schedule in before.schedules if not schedule.active}
+    off -= {schedule.slug for schedule in was if not schedule.active}
+    return [
+        one.model_copy(update={"active": False}) if one.active and one.slug in off else one
+        for one in wanted
+    ]
 
 
 async def undo(client: PrefectClient, ensured: Ensured, spec: DeploymentSpec) -> None:
@@ -135,6 +164,8 @@ async def undo(client: PrefectClient, ensured: Ensured, spec: DeploymentSpec) ->
             description=before.description or "",
             tags=before.tags,
             pool=before.work_pool_name or spec.pool,
+            queue=before.work_queue_name or spec.queue,
+            concurrency=limit.limit if (limit := before.global_concurrency_limit) else 1,
             parameters=before.parameters,
             schema=before.parameter_openapi_schema or {},
             entrypoint=before.entrypoint or spec.entrypoint,
@@ -164,12 +195,13 @@ def differences(before: DeploymentResponse, spec: DeploymentSpec) -> tuple[str, 
         "description": (before.description, spec.description),
         "tags": (sorted(before.tags), sorted(spec.tags)),
         "pool": (before.work_pool_name, spec.pool),
+        "queue": (before.work_queue_name, spec.queue),
         "parameters": (before.parameters, spec.parameters),
         "schema": (before.parameter_openapi_schema, spec.schema),
         "entrypoint": (before.entrypoint, spec.entrypoint),
         "pull_steps": (before.pull_steps, []),
         "path": (before.path, None),
-        "concurrency": (limit.limit if limit else None, CONCURRENCY),
+        "concurrency": (limit.limit if limit else None, spec.concurrency),
         "collisions": (
             options.collision_strategy if options else None,
             ConcurrencyLimitStrategy.ENQUEUE,
@@ -205,8 +237,9 @@ async def _post(
         # None would store the deployer's own folder as the place to run in.
         pull_steps=[],
         work_pool_name=spec.pool,
+        work_queue_name=spec.queue,
         schedules=list(spec.schedules),
-        concurrency_limit=CONCURRENCY,
+        concurrency_limit=spec.concurrency,
         concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
         job_variables=before.job_variables if before else None,
     )

@@ -11,17 +11,16 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType, WorkerStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelling
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from ignition_ext.campaigns import store
-from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext import audit
 from ignition_ext.database import Database
-from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
+from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import find_run, set_run_state
 from ignition_ext.models import Campaign, CampaignRun, Tenant
 from ignition_ext.models.types import utc_now
-from ignition_ext.orchestration.deployments import deployment_name, find_deployment
 from ignition_ext.orchestration.mirror import SKIPPED, cancel_run, reference_of
 from ignition_ext.values import MessageState, RunState
 
@@ -71,29 +70,6 @@ class RunStatus:
     started_at: datetime | None
     ended_at: datetime | None
     rate: float | None
-
-
-async def start_run(
-    database: Database, client: PrefectClient, parameters: CampaignParameters
-) -> FlowRun:
-    """Ask Prefect for a run of the campaign now; a worker of its pool will begin it.
-
-    Raises:
-        NotFoundError: there is no such campaign.
-        ConfigurationError: its deployment is not on this Prefect server.
-    """
-    async with database.read() as session:
-        stored = await store.load(session, parameters.campaign)
-    deployment = await find_deployment(client, deployment_name(stored.reference))
-    if deployment is None:
-        raise ConfigurationError(
-            f"the campaign {stored.reference} has no deployment on this Prefect server.",
-            mend="Apply its file again: ignition campaign apply FILE",
-        )
-    return await client.create_flow_run_from_deployment(
-        deployment.id,
-        parameters={"parameters": parameters.model_dump(mode="json", exclude_defaults=True)},
-    )
 
 
 async def run_status(database: Database, reference: str) -> RunStatus:
@@ -229,7 +205,7 @@ async def cancel(
         except NotFoundError:
             row = None
     if row is None:
-        await _cancel_scheduled(client, reference)
+        await _cancel_scheduled(database, client, reference, actor=actor)
         return None
     if row.state in (RunState.COMPLETED, RunState.FAILED, RunState.SKIPPED):
         raise ConflictError(f"the run {row.id} has ended: {row.state}.", mend="Nothing is left.")
@@ -253,7 +229,9 @@ async def workers_online(client: PrefectClient, pool: str) -> int:
     return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
 
 
-async def _cancel_scheduled(client: PrefectClient, reference: str) -> None:
+async def _cancel_scheduled(
+    database: Database, client: PrefectClient, reference: str, *, actor: str
+) -> None:
     flow_run = await find_flow_run(client, reference)
     if flow_run is None or flow_run.state is None:
         raise NotFoundError(
@@ -265,6 +243,18 @@ async def _cancel_scheduled(client: PrefectClient, reference: str) -> None:
             f"the run {reference} has ended: {flow_run.state.name}.", mend="Nothing is left to do."
         )
     await _ask_to_cancel(client, flow_run.id)
+    query = select(Campaign).where(Campaign.prefect_deployment_id == flow_run.deployment_id)
+    async with database.write() as session:
+        campaign = (await session.exec(query)).first()
+        if campaign is not None and flow_run.deployment_id is not None:
+            await audit.record(
+                session,
+                tenant_id=campaign.tenant_id,
+                actor=actor,
+                action="run.cancelled",
+                subject=f"campaign:{campaign.name}",
+                before={"flow_run_id": str(flow_run.id), "state": flow_run.state.name},
+            )
 
 
 async def _ask_to_cancel(client: PrefectClient, flow_run_id: UUID) -> None:

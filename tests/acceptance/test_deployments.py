@@ -137,19 +137,30 @@ async def test_a_change_is_made_and_what_is_the_operators_is_kept(
     assert [s.schedule.cron for s in after.schedules] == ["30 9 * * *"]
 
 
-async def test_a_switch_turned_in_the_ui_is_turned_back(
+async def test_what_an_operator_switched_off_stays_off(
     client: PrefectClient, tenant_name: str
 ) -> None:
-    """The file is the truth for its schedules; applying it says what it put right."""
-    wanted = spec(tenant_name)
+    """Also when the expression changes; what the file had switched off, the file switches on."""
+
+    def active(deployment: DeploymentResponse) -> dict[str | None, bool]:
+        return {schedule.slug: schedule.active for schedule in deployment.schedules}
+
+    wanted = spec(tenant_name, schedules=[{"cron": "0 8 * * *"}, {"interval": "6h"}])
     await ensure_deployment(client, wanted)
     found = await read(client, wanted)
     (cron,) = (s for s in found.schedules if s.slug == "cron-1")
     await client.update_deployment_schedule(found.id, cron.id, active=False)
+    assert (await ensure_deployment(client, wanted)).changed == ()
 
-    again = await ensure_deployment(client, wanted)
-    assert again.changed == ("schedules",)
-    assert all(s.active for s in (await read(client, wanted)).schedules if s.slug == "cron-1")
+    later = spec(
+        tenant_name, schedules=[{"cron": "0 9 * * *"}, {"interval": "6h", "active": False}]
+    )
+    await ensure_deployment(client, later, was=wanted.schedules)
+    assert active(await read(client, later)) == {"cron-1": False, "interval-2": False}
+
+    again = spec(tenant_name, schedules=[{"cron": "0 9 * * *"}, {"interval": "6h"}])
+    await ensure_deployment(client, again, was=later.schedules)
+    assert active(await read(client, again)) == {"cron-1": False, "interval-2": True}
 
 
 async def test_undo_takes_back_a_new_deployment(client: PrefectClient, tenant_name: str) -> None:

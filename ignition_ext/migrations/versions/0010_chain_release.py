@@ -1,4 +1,4 @@
-"""Campaigns that come after others: ends that were seen, and the runs that they let go
+"""Campaigns that come after others, and the time that a run may take
 
 Revision ID: 0010
 Revises: 0009
@@ -68,6 +68,7 @@ def upgrade() -> None:
         "campaign_run",
         sa.Column("let_go_as", sa.String(16), nullable=False, server_default=""),
     )
+    op.add_column("campaign_run", sa.Column("ends_by", sa.DateTime(timezone=True)))
     # Runs of earlier releases had nothing come after them.
     op.execute("UPDATE campaign_run SET let_go_as = state")
     op.create_index(

@@ -263,14 +263,21 @@ async def add_run(chain: Chain, campaign: str, state: str, **more: Any) -> UUID:
 
 
 async def test_ended_runs_that_nothing_was_let_go_for_are_found(diamond: Chain) -> None:
-    """Ends of every kind, crashes too; not runs that go on, nor trials, nor those long over."""
+    """Of every kind, crashes too; not those that go on or may, nor trials, nor those long over."""
     wanted = {
         await add_run(diamond, "a", "completed"): RunEnd.COMPLETED,
         await add_run(diamond, "a", "failed"): RunEnd.FAILED,
         await add_run(diamond, "b", "cancelled"): RunEnd.CANCELLED,
         await add_run(diamond, "c", "skipped"): RunEnd.SKIPPED,
-        await add_run(diamond, "a", "open", prefect_state="Crashed"): RunEnd.FAILED,
+        await add_run(
+            diamond,
+            "a",
+            "open",
+            prefect_state="Crashed",
+            ended_at=utc_now() - timedelta(minutes=10),
+        ): RunEnd.FAILED,
     }
+    await add_run(diamond, "a", "open", prefect_state="Crashed")
     await add_run(diamond, "a", "open", prefect_state="Running", ended_at=None)
     await add_run(diamond, "a", "completed", max_messages=5)
     await add_run(diamond, "a", "completed", ended_at=utc_now() - 2 * DAY)

@@ -1,0 +1,122 @@
+"""Holds a slot of each of Prefect's concurrency limits that a run needs, while it works."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas import OrchestrationResult
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.concurrency.asyncio import (
+    AcquireConcurrencySlotTimeoutError,
+    ConcurrencySlotAcquisitionError,
+    concurrency,
+)
+from prefect.exceptions import ObjectNotFound, Pause
+from prefect.states import AwaitingRetry
+
+from ignition_ext.delivery.plan import CampaignPlan
+from ignition_ext.errors import ConfigurationError
+from ignition_ext.tenants import CONCURRENT_RUNS, tenant_settings
+from tasks.current_run import current_flow_run
+from tasks.database import open_database
+from tasks.prefect_control import AWAY, forget_process
+
+SHORT_WAIT_SECONDS = 5.0
+"""How long a run waits in its process; then it gives the worker's slot back."""
+COME_AGAIN = timedelta(seconds=30)
+"""As Prefect does for a deployment's own limit."""
+
+
+@asynccontextmanager
+async def take_slots(plan: CampaignPlan) -> AsyncIterator[None]:
+    """Hold a slot of the tenant's limit and of each that the campaign names, all or none.
+
+    The server takes slots back five minutes after it has last heard of this process: while it is
+    away the run goes on, and others may begin beside it.
+
+    Raises:
+        ConfigurationError: there is no limit of that name.
+        Pause: all slots are taken, and the run was put off.
+    """
+    names = await _limits(plan)
+    if not names:
+        yield
+        return
+    slots = await _enter(names)
+    while slots is None:
+        await _come_again(names)
+        slots = await _enter(names)
+    try:
+        yield
+    finally:
+        with suppress(*AWAY):  # the server takes back what it does not hear of
+            await slots.__aexit__(None, None, None)
+
+
+async def _enter(names: list[str]) -> AbstractAsyncContextManager[None] | None:
+    """The slots, taken; None while there are none."""
+    slots = concurrency(
+        names,
+        timeout_seconds=SHORT_WAIT_SECONDS,
+        strict=True,
+        raise_on_lease_renewal_failure=False,
+    )
+    try:
+        await slots.__aenter__()
+    except AcquireConcurrencySlotTimeoutError:
+        return None
+    except ConcurrencySlotAcquisitionError as error:
+        raise ConfigurationError(
+            f"no slot of {', '.join(names)} can be had: {error}",
+            mend="Run: prefect global-concurrency-limit ls",
+        ) from error
+    return slots
+
+
+async def _limits(plan: CampaignPlan) -> list[str]:
+    names = list(plan.stored.definition.concurrency)
+    tenant = plan.stored.tenant
+    assert tenant.id is not None
+    async with open_database() as database, database.read() as session:
+        most = (await tenant_settings(session, tenant.id)).get(CONCURRENT_RUNS)
+    if not names and most is None:
+        return []
+    async with get_client() as client:
+        for name in names:
+            await _require(client, name)
+        if most is not None:
+            own = f"ignition-tenant-{tenant.name}"
+            await client.upsert_global_concurrency_limit_by_name(own, int(most))
+            names.append(own)
+    return names
+
+
+async def _require(client: PrefectClient, name: str) -> None:
+    try:
+        await client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound as error:
+        raise ConfigurationError(
+            f"there is no concurrency limit {name!r} on the Prefect server.",
+            mend=f"Run: prefect global-concurrency-limit create {name!r} --limit N",
+        ) from error
+
+
+async def _come_again(names: list[str]) -> None:
+    """Put the run off, and give the worker's slot back; a run without a deployment waits here."""
+    flow_run = current_flow_run()
+    what = f"waits for a slot of {', '.join(names)}"
+    get_run_logger().info("%s", what)
+    if flow_run.deployment_id is None:
+        return
+    async with get_client() as client:
+        answer: OrchestrationResult[Any] = await client.set_flow_run_state(
+            flow_run.id, AwaitingRetry(scheduled_time=datetime.now(UTC) + COME_AGAIN, message=what)
+        )
+    if answer.status is SetStateStatus.ACCEPT and answer.state is not None:
+        await forget_process()
+        raise Pause(state=answer.state)
