@@ -35,7 +35,7 @@ RUNS_AT_ONCE = 200
 CRASH_SETTLES = timedelta(seconds=60)
 """Prefect reports one crash twice, 12 to 36 s apart; the second report would hit a new process."""
 CRASHED_WITHIN = timedelta(days=1)
-RECONCILE_ACTOR = "reconcile"
+RECONCILE = RECONCILE_ACTOR = "reconcile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +67,14 @@ class Reviver:
         return done
 
     async def senders(self) -> dict[str, str]:
-        """Call senders crashed whose process is gone; others have taken over what they held."""
+        """Call senders crashed whose process is gone; others have taken over what they held.
+
+        So are dead runs of ``reconcile`` itself, which the next ones make up for.
+        """
         done: dict[str, str] = {}
         types = [StateType.RUNNING, StateType.PENDING]
         found = await self.client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[SENDER])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[SENDER, RECONCILE])),
             flow_run_filter=FlowRunFilter(
                 state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types))
             ),
@@ -82,7 +85,7 @@ class Reviver:
             if since is not None:
                 state: State[Any] = Crashed(message=_gone(since))
                 await self.client.set_flow_run_state(flow_run.id, state, force=True)
-                done[flow_run.name] = "its process was gone; others have its share"
+                done[flow_run.name] = "its process was gone; others do its work"
         return done
 
     async def _suspects(self) -> list[tuple[CampaignRun, FlowRun]]:
