@@ -12,6 +12,7 @@ from ignition_ext.delivery.press import Press
 from ignition_ext.errors import IgnitionError
 from tasks.await_due import await_due
 from tasks.close_run import close_run, fail_run
+from tasks.keep_time import keep_time
 from tasks.live_progress import LiveProgress
 from tasks.load_campaign import load_campaign
 from tasks.make_way import make_way
@@ -51,6 +52,8 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
             return show_ending(await skip_run(plan, plan.why_not_here))
         if parameters.dry_run:
             return show_ending(await preview_campaign(plan))
+        if (ending := await keep_time(plan)) is not None:
+            return show_ending(ending)
         await preflight(plan)
         async with take_slots(plan):
             run = await open_run(plan)

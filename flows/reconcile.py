@@ -9,10 +9,12 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from tasks.catch_up_misfires import catch_up_misfires
 from tasks.keep_house import expire_overdue, mirror_runs, recover_leases, sweep_budgets
 from tasks.let_go_pending import let_go_pending
 from tasks.revive_runs import end_lost_senders, revive_runs
 from tasks.tell_reconciled import tell_reconciled
+from tasks.top_up_schedules import top_up_schedules
 
 Part = Callable[[], Awaitable[Mapping[str, str]]]
 PARTS: tuple[tuple[str, Part], ...] = (
@@ -22,6 +24,8 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Runs without a process", revive_runs),
     ("Senders without a process", end_lost_senders),
     ("Chains", let_go_pending),
+    ("Schedules", top_up_schedules),
+    ("Missed runs", catch_up_misfires),
     ("Rates", sweep_budgets),
 )
 """What is looked after, in this order: a run has to be seen as ended before its chain goes on."""

@@ -122,11 +122,16 @@ def part_slug(slug: str, part: str) -> str:
     return f"{slug}-{part}" if part else slug
 
 
+def main_slug(slug: str | None) -> str:
+    """The name of the schedule that something in Prefect is of: ``quartz-1``."""
+    main = _MAIN.match(slug or "")
+    return main[0] if main else ""
+
+
 def find_schedule(specs: Sequence[ScheduleSpec], slug: str | None) -> ScheduleSpec | None:
     """The schedule of that name or part of it, None where the campaign has it no more."""
     named = {schedule_slug(number, spec): spec for number, spec in enumerate(specs, start=1)}
-    main = _MAIN.match(slug or "")
-    return named.get(main[0]) if main else None
+    return named.get(main_slug(slug))
 
 
 _WORDS: Any = frozenset(KINDS) | OWN_WORDS | {"timezone"}
