@@ -128,9 +128,9 @@ def starts_all_of(graph: Graph, root: str, child: str) -> bool:
 def in_order(graph: Graph, names: Iterable[str]) -> list[str]:
     """The names, each behind those that it comes after; otherwise in their own order."""
     wanted = list(names)
-    above = {name: ancestors(graph, name) for name in wanted}
-    # How many of the others stand above a campaign is more for each that stands below it.
-    return sorted(wanted, key=lambda name: len(above[name] & set(wanted)))
+    among = frozenset(wanted)
+    # More of the others stand above a campaign than above any that stands above it.
+    return sorted(wanted, key=lambda name: len(ancestors(graph, name) & among))
 
 
 __all__ = [

@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from sqlalchemy.exc import IntegrityError
 
 from ignition_ext.campaigns import store
@@ -150,11 +151,10 @@ async def carry_out(
         known = await store.find(session, definition.reference)
         timetable = await read_timetable(session, definition, planned.tenant, now=utc_now())
     spec = replace(spec, timetable=timetable)
-    was = (
-        campaign_deployment(known.definition, timezone=planned.tenant.timezone).schedules
-        if known
-        else ()
-    )
+    was: Sequence[DeploymentScheduleCreate] = ()
+    if known is not None and not all(spec.active for spec in known.definition.schedules):
+        before = campaign_deployment(known.definition, timezone=planned.tenant.timezone)
+        was = before.schedules
     ensured: Ensured | None = None
     if known is not None and known.digest == store.digest(definition, planned.base_path):
         ensured = await ensure_deployment(client, spec, was=was)
