@@ -29,6 +29,7 @@ from ignition_ext.errors import NotFoundError
 from ignition_ext.orchestration import runs
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.operations import Item, in_turn
+from ignition_ext.orchestration.reports import dry_run_report
 from ignition_ext.orchestration.run_operations import start_run
 from ignition_ext.values import OPEN_STATES
 
@@ -62,7 +63,7 @@ async def run(
         at: When, with an offset: 2026-11-21T07:00:00Z; now when not given.
         priority: The queue to wait in, instead of the campaign's own.
         wait: Follow the run to its end; exit 1 if it fails.
-        dry_run: Render every message, send none.
+        dry_run: Check everything on a worker and send nothing; with --wait the report is shown.
         limit: At most so many messages.
         json: Print one JSON document: the status at the end with --wait, else at the start.
     """
@@ -81,11 +82,14 @@ async def run(
             out.print(str(flow_run.id), markup=False)
         if wait:
             flow_run = await _follow(database, client, flow_run)
+        report = await dry_run_report(client, flow_run.id) if wait and dry_run else ""
         status = await _status(database, client, campaign, flow_run)
     if json:
         print_json(status)
     elif wait:
         _tell(status)
+        if report:
+            out.print(report, markup=False)
     return 0 if not wait or runs.succeeded(flow_run) else 1
 
 

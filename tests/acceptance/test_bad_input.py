@@ -152,6 +152,8 @@ async def stage(
 ) -> AsyncIterator[Stage]:
     monkeypatch.setenv("IGNITION_DATABASE_URL", sqlite_database_url)
     monkeypatch.setenv("IGNITION_CONTROL_SECONDS", "0.2")
+    # What pre-flight refuses before a first run, later runs meet themselves.
+    monkeypatch.setenv("IGNITION_PREFLIGHT", "never")
     template = tmp_path / "news"
     template.mkdir()
     database = Database(sqlite_database_url)

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from prefect.client.orchestration import PrefectClient
@@ -25,6 +27,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.flow_runs import asuspend_flow_run
 from prefect.states import Cancelling, Scheduled
+from sqlalchemy import update
 
 from blocks import SmtpServer
 from ignition_ext.database import Database
@@ -32,7 +35,7 @@ from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
 from ignition_ext.devtools.stack import PrefectServer, PrefectWorker
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import find_run
-from ignition_ext.models import CampaignRun
+from ignition_ext.models import CampaignRun, Message, MessageDue
 from ignition_ext.orchestration.apply import carry_out, plan
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.mirror import reference_of
@@ -342,6 +345,45 @@ async def test_a_far_deferral_gives_the_workers_slot_back_and_can_be_cancelled(
     # No process was there to run a hook: this is what reconcile is for.
     assert list((await mirror_runs.fn()).values()) == ["Cancelled"]
     assert await stage.counts(flow_run_id) == {"sent": 3, "cancelled": 1}
+
+
+async def test_a_run_in_quiet_hours_gives_the_slot_back_and_sends_when_they_are_over(
+    stage: Stage,
+) -> None:
+    """Held at the snapshot, and held again by the claim of a run that is started in the night."""
+    here = datetime.now(ZoneInfo("Asia/Tokyo"))  # the tenant's zone
+    start, end = here - timedelta(hours=2), here + timedelta(hours=2)
+    await stage.apply(people(3), delivery=f'{{quiet_hours: "{start:%H:%M}-{end:%H:%M}"}}')
+    flow_run_id = await stage.start()
+    waiting = await stage.state(flow_run_id, "AwaitingRetry")
+    await wait_until(lambda: _supervisor_gone(flow_run_id))
+
+    assert waiting.state is not None
+    assert waiting.state.message == "3 pending"
+    due = waiting.next_scheduled_start_time
+    assert due is not None
+    assert abs(due - end.replace(second=0, microsecond=0)) < timedelta(minutes=1)
+    await _make_due(stage)
+    await stage.retry(flow_run_id)
+    await stage.state(flow_run_id, "AwaitingRetry", runs=2)
+    await wait_until(lambda: _supervisor_gone(flow_run_id))
+    assert await stage.counts(flow_run_id) == {"pending": 3}
+    assert (stage.smtp.connections, stage.smtp.received) == (1, 0)  # pre-flight asked once
+
+    await stage.apply(people(3))
+    await _make_due(stage)
+    await stage.retry(flow_run_id)
+    await stage.state(flow_run_id, "Completed", runs=3)
+    assert stage.arrived() == Counter(people(3))
+
+
+async def _make_due(stage: Stage) -> None:
+    """As if the time had come that messages are held for."""
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    async with stage.database.write() as session:
+        connection = await session.connection()
+        await connection.execute(update(Message).values(not_before=past))
+        await connection.execute(update(MessageDue).values(not_before=past))
 
 
 async def test_a_run_is_suspended_and_resumed_in_prefect(stage: Stage) -> None:

@@ -31,6 +31,7 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.models import AuditLog, BindSlot, CampaignRun, Circuit, Message, RateBudget
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.mirror import reference_of
+from ignition_ext.orchestration.reports import dry_run_report
 from ignition_ext.orchestration.runs import run_status
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant, set_tenant_setting
@@ -195,6 +196,10 @@ async def test_a_dry_run_renders_everything_and_touches_nothing(stage: Stage) ->
 
         assert (smtp.connections, smtp.received) == (1, 0)
     assert (state.name, state.message) == ("Completed", "dry run: would send 2")
+    assert state.state_details.flow_run_id is not None
+    report = await dry_run_report(stage.client, state.state_details.flow_run_id)
+    assert report.startswith(f"# {stage.tenant}/news: would send 2")
+    assert "Hello Bob" in report
     assert await stage.runs() == []
     async with stage.database.read() as session:
         assert (await session.exec(select(Message))).first() is None
