@@ -40,11 +40,11 @@ OK, UNAVAILABLE = 200, 503
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A flow run that this node works on."""
+    """A flow run that this node works on; what the worker does not know is left out."""
 
     flow_run_id: UUID
-    name: str
-    started_at: datetime
+    name: str = ""
+    started_at: datetime | None = None
     process_id: int | None = None
 
 
@@ -145,7 +145,7 @@ def _document(job: Job) -> dict[str, object]:
     return {
         "flow_run_id": str(job.flow_run_id),
         "name": job.name,
-        "started_at": job.started_at.isoformat(),
+        "started_at": None if job.started_at is None else job.started_at.isoformat(),
         "process_id": job.process_id,
     }
 
