@@ -157,6 +157,13 @@ async def test_too_many_that_cannot_be_sent_refuse_the_run(setting: Setting) -> 
     allowed.require()
 
 
+@pytest.mark.parametrize("value", [-1, 101, True, "10"])
+async def test_a_threshold_is_a_share_of_a_hundred(setting: Setting, value: Any) -> None:
+    """Anything else is refused when it is set, not when a run begins."""
+    with pytest.raises(ConfigurationError, match=r"cannot be preflight\.unfit_percent"):
+        await setting.allow("unfit_percent", value)
+
+
 async def test_rows_that_are_nobody_refuse_the_run_when_they_are_too_many(
     setting: Setting,
 ) -> None:

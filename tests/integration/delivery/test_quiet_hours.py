@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlmodel import select
 
+from ignition_ext.channels.smpp import SmppOptions, SmppTransport, SmsEnvelope
 from ignition_ext.channels.smtp import EmailEnvelope
 from ignition_ext.channels.transport import Transport
 from ignition_ext.database import Database, database_now
@@ -23,6 +25,7 @@ from ignition_ext.delivery.hold import Hold
 from ignition_ext.delivery.local_time import LocalTime, database_clock
 from ignition_ext.delivery.recipients import Hours, Intake, messages_of
 from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
+from ignition_ext.devtools.smsc import SmscSimulator
 from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.ledger.runs import RunRequest, open_run
@@ -237,6 +240,45 @@ async def test_what_is_held_beyond_the_deadline_expires_at_the_deadline(
     assert waiting.next_at == deadline
     assert over.over
     assert over.counts[MessageState.EXPIRED] == 1
+
+
+class TextWorkshop:
+    """Writes a greeting."""
+
+    def build(self, message: ClaimedMessage) -> SmsEnvelope:
+        return SmsEnvelope(
+            message_id=message.id, source="Acme", destination=message.address, text="Hello"
+        )
+
+
+async def test_a_text_message_keeps_the_hours_of_its_number(
+    stage, connect: Connect, now: datetime
+) -> None:
+    """The SMSC gets the one for Tokyo, and nothing of the one for Berlin."""
+    berlin, tokyo = "+4915123456789", "+819012345678"
+
+    async def batches() -> AsyncIterator[Sequence[NewMessage]]:
+        yield [
+            NewMessage(channel=Channel.SMS, address=number, domain="") for number in (berlin, tokyo)
+        ]
+
+    await stage.ledger.snapshot(stage.run, batches())
+    rules = LocalTime(HERE, quiet=around(now.astimezone(ZoneInfo("Europe/Berlin"))))
+    clock = await database_clock(stage.database)
+    async with SmscSimulator() as smsc:
+        options = SmppOptions(
+            host="127.0.0.1", port=smsc.port, system_id=smsc.system_id, password=smsc.password
+        )
+        sender = replace(
+            stage.sender(connect),
+            workshop=TextWorkshop(),
+            connect=lambda last: SmppTransport(options),
+            hold=partial(Hold, rules, clock),
+        )
+        await send(stage, sender)
+
+        assert len(smsc.submits) == 1
+    assert await stage.states() == {berlin: MessageState.PENDING, tokyo: MessageState.SENT}
 
 
 async def test_several_zones_of_a_number_have_to_be_awake_together() -> None:
