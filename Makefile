@@ -4,7 +4,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 
 help: ## Say what each target does
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 .venv/.run: requirements.lock pyproject.toml
 	@infra/setup.sh requirements.lock $(PYTHON) && touch $@
@@ -25,6 +25,9 @@ chaos: .venv/.dev ## Kill, cut and fill what a run leans on, in the long form: h
 
 nodes: .venv/.dev ## Two nodes on one run, one of them killed; as root in network namespaces: a quarter of an hour
 	@$(BIN)/python benchmarks/nodes.py
+
+worker-soak: .venv/.dev ## Run 200 flow runs through the warm worker and kill 20 of its children: ten minutes
+	@WORKER_SOAK=1 $(BIN)/python -m pytest tests/acceptance/worker/test_many_runs.py
 
 check: .venv/.dev ## Look at style, types, imports, sizes and spelling; changes nothing
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from ignition_ext.bench.options import (
 from ignition_ext.bench.people import MOST
 from ignition_ext.bench.report import COLUMNS, SHOWN, Document, table
 from ignition_ext.bench.run import bench_channel, bench_ledger, until_told_to_end
+from ignition_ext.bench.start import StartOptions, bench_start, start_table
 from ignition_ext.cli.output import note, out, print_json, print_table
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.values import Channel
@@ -169,6 +170,47 @@ async def ledger(
         messages=messages, database=database, batch=batch, turns=turns, repeat=repeat
     )
     _show(await until_told_to_end(bench_ledger(options, note)), json=json)
+
+
+@app.command
+async def start(
+    *,
+    schedules: Annotated[int, Parameter(validator=Number(gte=0, lte=10_000))] = 1000,
+    runs: Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))] = 40,
+    scheduled: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 24,
+    query_seconds: Annotated[float, Parameter(validator=Number(gt=0, lte=60))] = 0.5,
+    database: str | None = None,
+    no_peers: Flag = False,
+    json: Flag = False,
+) -> None:
+    """Measure how soon a flow run reaches its first line, and how punctual campaigns are.
+
+    The warm worker and Prefect's process worker, one after the other, look as often as each
+    other, on one Prefect server on PostgreSQL with schedules deployed. Seconds.
+
+    Args:
+        schedules: Deployments with a schedule that are there besides.
+        runs: Runs that are created to begin at once, one after the other, for each worker.
+        scheduled: Runs of campaigns that are due at a time, for each worker.
+        query_seconds: Between two looks of a worker for runs that are due.
+        database: postgresql://… of a server on which a database may be made, and is dropped
+            again. Without it a temporary server.
+        no_peers: Leave Prefect's process worker out.
+        json: Print one JSON document.
+    """
+    options = StartOptions(
+        schedules=schedules,
+        runs=runs,
+        scheduled=scheduled,
+        query_seconds=query_seconds,
+        database=database,
+        peers=not no_peers,
+    )
+    document = await until_told_to_end(bench_start(options, note))
+    if json:
+        print_json(document)
+        return
+    print_table(start_table(document))
 
 
 async def _channel(options: BenchOptions, *, json: bool) -> None:

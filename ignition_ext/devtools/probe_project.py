@@ -40,11 +40,13 @@ async def probe(out: str, act: str = "end"):
         "run": str(runtime.flow_run.id), "stdin": os.readlink("/proc/self/fd/0"),
     }
     get_run_logger().info("probing %s", act)
+    with open(out + ".starts", "a") as starts:
+        starts.write("once ")
     Path(out + ".part").write_text(json.dumps(facts))
     os.replace(out + ".part", out)
     if act == "fail":
         raise ValueError("as was asked")
-    while act == "wait":
+    while act == "wait" or (act == "until" and not Path(out + ".go").exists()):
         await asyncio.sleep(0.1)
 
 @flow(timeout_seconds=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -28,10 +29,21 @@ def project(client: SyncPrefectClient, tmp_path_factory: pytest.TempPathFactory)
     """The project, with a pool of its own."""
     folder = tmp_path_factory.mktemp("project")
     write_project(folder)
-    pool = f"pool-{uuid4().hex[:8]}"
+    return Project(folder, make_pool(client), client)
+
+
+def make_pool(client: SyncPrefectClient) -> str:
+    """A pool of type ``process`` of its own; returns its name."""
+    name = f"pool-{uuid4().hex[:8]}"
     template = IgnitionWorker.get_default_base_job_template()
-    client.create_work_pool(WorkPoolCreate(name=pool, type="process", base_job_template=template))
-    return Project(folder, pool, client)
+    client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+    return name
+
+
+@pytest.fixture
+def elsewhere(project: Project) -> Project:
+    """The same project with a pool that no worker serves yet."""
+    return replace(project, pool=make_pool(project.client))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelling
 
 from ignition_ext.devtools.probe_project import Project, wait_until
-from ignition_ext.devtools.stack import WarmWorker
+from ignition_ext.devtools.stack import PrefectServer, WarmWorker
 
 SCRIPT, MODULE = "flows/probe.py:probe", "flows.probe.probe"
 
@@ -178,3 +178,29 @@ def test_runs_outlive_their_fork_server(worker: WarmWorker, project: Project) ->
     assert not going.state.is_final()
     os.kill(facts["pid"], signal.SIGKILL)
     assert going.state_type() is StateType.CRASHED
+
+
+def test_a_worker_told_to_stop_lets_its_runs_end(
+    prefect_server: PrefectServer, elsewhere: Project
+) -> None:
+    """It begins nothing new, waits for runs, and ends them when it is told again."""
+    deployment = elsewhere.deploy(SCRIPT)
+    environment = {"IGNITION_WORKER_DRAIN_SECONDS": "1000"}
+    stopping = WarmWorker(prefect_server, elsewhere.pool, environment=environment)
+    with stopping:
+        ending, staying = (elsewhere.run(deployment, act) for act in ("until", "wait"))
+        for run in (ending, staying):
+            run.facts()
+        os.kill(stopping.pid, signal.SIGTERM)
+        wait_until(lambda: "no new flow runs" in stopping.log.read_text())
+
+        late = elsewhere.run(deployment)
+        Path(f"{ending.out}.go").touch()
+        assert ending.state_type() is StateType.COMPLETED
+        assert stopping.running
+        assert not staying.state.is_final()
+
+        os.kill(stopping.pid, signal.SIGTERM)
+        assert staying.state_type() is StateType.CRASHED
+        wait_until(lambda: not stopping.running)
+    assert late.state.is_scheduled()
