@@ -14,6 +14,7 @@ from uuid import UUID
 
 import anyio
 import anyio.abc
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
@@ -47,6 +48,7 @@ class IgnitionWorker(ProcessWorker):
         self._drain = Drain(settings.worker_drain_seconds, self._is_busy)
         self._polling = asyncio.Lock()
         self._handles: dict[UUID, private.ProcessHandle] = {}
+        self._announced: dict[UUID, asyncio.Task[None]] = {}
 
     async def start(
         self,
@@ -162,16 +164,33 @@ class IgnitionWorker(ProcessWorker):
         await super()._initialize_after_sync()
         if self._work_pool is not None:
             self._wakeup.start(self._work_pool.id)
-        if hasattr(os, "fork"):  # so that the first run after a deploy need not wait for it
+        if hasattr(os, "fork"):  # so that no run has to wait for them
             self._beside(self._servers.refresh)
+            self._beside(self._contexts.open)
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
         """Name the worker on the run, without having the run wait for it."""
         self._beside(super()._give_worker_labels_to_flow_run, flow_run_id)
 
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        """Claim the run; then say that it is about to start, while its deployment is read."""
+        ready = await super()._propose_pending_state(flow_run)
+        if ready:
+            announcing = super()._propose_submitting_state(flow_run)
+            self._announced[flow_run.id] = asyncio.create_task(announcing)
+        return ready
+
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
-        """Say that it is about to start; where it runs already, the server leaves it at that."""
-        self._beside(super()._propose_submitting_state, flow_run)
+        """Wait until it is said: after a flow's first state it would begin the run anew."""
+        if (announcing := self._announced.pop(flow_run.id, None)) is not None:
+            await announcing
+
+    async def _propose_crashed_state(
+        self, flow_run: FlowRun, message: str, client: PrefectClient | None = None
+    ) -> None:
+        """Say that it crashed, after all that was said before."""
+        await self._propose_submitting_state(flow_run)
+        await super()._propose_crashed_state(flow_run, message, client)
 
     def _beside(self, call: Callable[..., Any], *arguments: object) -> None:
         async def attempt() -> None:

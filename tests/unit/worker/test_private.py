@@ -63,6 +63,11 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], str]] = {
         BaseWorker._give_worker_labels_to_flow_run,
         "(self, flow_run_id)",
     ),
+    "BaseWorker._propose_pending_state": (BaseWorker._propose_pending_state, "(self, flow_run)"),
+    "BaseWorker._propose_crashed_state": (
+        BaseWorker._propose_crashed_state,
+        "(self, flow_run, message, client)",
+    ),
     "BaseWorker._propose_submitting_state": (
         BaseWorker._propose_submitting_state,
         "(self, flow_run)",
@@ -76,6 +81,10 @@ USES: dict[str, tuple[Callable[..., Any], str]] = {
     "the manager's hooks": (
         FlowRunExecutorContext.create_executor,
         "self._cancellation_manager._hook_runner = hook_runner",
+    ),
+    "when a run is announced": (
+        BaseWorker._submit_run_and_capture_errors,
+        "await self._propose_submitting_state(flow_run)",
     ),
     "runs that are being submitted": (BaseWorker._submit_run, "self._submitting_flow_run_ids"),
     "the tasks of runs": (BaseWorker._submit_run, "self._runs_task_group.start("),
