@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from prefect.blocks.core import Block
@@ -289,6 +290,7 @@ class SmppGateway(Block):
         on_receipts: Store | None = None,
         receipt_linger: float = 0,
         slot: Slot = no_limit,
+        senders: int = 1,
     ) -> SmppTransport:
         """What sends through this gateway; opens no connection yet.
 
@@ -297,8 +299,11 @@ class SmppGateway(Block):
             on_receipts: stores receipts; they are acknowledged when it returned.
             receipt_linger: seconds to stay bound for receipts after the last one that came.
             slot: entered around each bind, where binds are counted.
+            senders: how many share the block's binds; each opens no more than its part, rounded
+                up, so that none has to wait for another to end.
         """
         options = self.options(drain_seconds=drain_seconds)
+        options = replace(options, binds=-(-options.binds // senders))
         return SmppTransport(options, on_receipts, receipt_linger, slot)
 
     async def check(self) -> SmscOffer:

@@ -83,6 +83,7 @@ async def _sms(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender
                 on_receipts=receipts_into(around.ledger),
                 receipt_linger=RECEIPT_LINGER_SECONDS if last else 0,
                 slot=slots,
+                senders=plan.senders,
             )
 
         sender: Sender[Any] = Sender(
