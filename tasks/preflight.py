@@ -12,9 +12,11 @@ from prefect.cache_policies import NO_CACHE
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.preflight import ChannelBlock, Preflight, Severity, check_campaign
 from ignition_ext.delivery.preflight_report import preflight_markdown
+from ignition_ext.errors import NotFoundError
+from ignition_ext.ledger.runs import find_run
 from ignition_ext.orchestration.database_block import resolve_database
 from ignition_ext.settings import Settings
-from ignition_ext.values import Channel, RunId, RunRef, TenantId, new_id
+from ignition_ext.values import Channel, RunId, RunRef, RunState, TenantId, new_id
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.live_progress import artifact_key
@@ -23,15 +25,25 @@ from tasks.prepare_sender import run_facts
 
 
 async def preflight(plan: CampaignPlan) -> None:
-    """Check a version that has not run yet; one that has is let go at once.
+    """Check a version that has not run yet; one that has, and a resumed run, is let go at once.
 
     Raises:
         IgnitionError: the run should not begin; the message says what to mend.
     """
     wanted = Settings().preflight
-    if wanted == "never" or (wanted == "first" and plan.has_run):
+    if wanted == "never" or (wanted == "first" and plan.has_run) or await _has_begun():
         return
     await check_version(plan)
+
+
+async def _has_begun() -> bool:
+    """Whether this flow run has its run already: it was checked before that was opened."""
+    async with open_database() as database, database.read() as session:
+        try:
+            run = await find_run(session, str(current_flow_run().id))
+        except NotFoundError:
+            return False
+    return run.state != RunState.SKIPPED
 
 
 @task(name="preflight", cache_policy=NO_CACHE, persist_result=False)

@@ -375,6 +375,10 @@ async def test_a_run_in_quiet_hours_gives_the_slot_back_and_sends_when_they_are_
     await stage.retry(flow_run_id)
     await stage.state(flow_run_id, "Completed", runs=3)
     assert stage.arrived() == Counter(people(3))
+    tasks = await stage.client.read_task_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    )
+    assert sum(task.name.startswith("preflight") for task in tasks) == 1
 
 
 async def _make_due(stage: Stage) -> None:
