@@ -6,7 +6,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from prefect.settings import PREFECT_WORKER_QUERY_SECONDS, temporary_settings
+from prefect.settings import (
+    PREFECT_WORKER_QUERY_SECONDS,
+    get_current_settings,
+    temporary_settings,
+)
 
 from ignition_ext.cli.output import note
 from ignition_ext.errors import ConfigurationError
@@ -15,6 +19,9 @@ from ignition_ext.orchestration.pools import find_pool
 from ignition_ext.worker.worker import IgnitionWorker, ProcessPoolWorker
 
 app = App(name="worker", help="Run flow runs of a work pool on this machine.")
+QUERY_SECONDS = 0.5
+"""Prefect's own 10 s are meant for runs that need seconds to begin. The server's events tell of a
+run as well, but up to a second later on a busy server."""
 TYPES: dict[str, type[IgnitionWorker]] = {
     "ignition": IgnitionWorker,
     "process": ProcessPoolWorker,
@@ -42,7 +49,7 @@ async def start(
         name: The worker's name in the Prefect UI; without it one is made up.
         limit: At most this many flow runs at a time.
         query_seconds: Between two looks for runs that are due, beside the server's events; by
-            default PREFECT_WORKER_QUERY_SECONDS.
+            default PREFECT_WORKER_QUERY_SECONDS where that is set, else 0.5.
     """
     async with prefect_client() as client:
         found = await find_pool(client, pool)
@@ -53,6 +60,11 @@ async def start(
             mend=f"Start Prefect's own worker for it: prefect worker start --pool {pool}",
         )
     worker = TYPES[found.type](pool, work_queues=queue, name=name, limit=limit)
+    if (
+        query_seconds is None
+        and "query_seconds" not in get_current_settings().worker.model_fields_set
+    ):
+        query_seconds = QUERY_SECONDS
     changes = {} if query_seconds is None else {PREFECT_WORKER_QUERY_SECONDS: query_seconds}
     with temporary_settings(changes):
         await worker.start(printer=note)
