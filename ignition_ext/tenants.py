@@ -130,6 +130,12 @@ async def tenant_rates(session: AsyncSession, tenant_id: int) -> Mapping[str, tu
     }
 
 
+async def tenants_runs(session: AsyncSession, tenant_id: int) -> int | None:
+    """How many runs of the tenant's may be under way at once; None for any number."""
+    row = await session.get(TenantSetting, (tenant_id, CONCURRENT_RUNS))
+    return None if row is None else int(row.value)
+
+
 async def set_tenant_setting(
     database: Database, *, tenant: str, key: str, value: Any, actor: str
 ) -> bool:

@@ -23,7 +23,6 @@ from tasks.show_ending import Ending, EndingKind
 NEWER = "a newer run of the campaign began"
 
 
-@task(cache_policy=NO_CACHE, persist_result=False)
 async def make_way(plan: CampaignPlan, run: OpenedRun) -> Ending | None:
     """Skip this run, or cancel the others, where another run of the campaign is under way.
 
@@ -32,8 +31,16 @@ async def make_way(plan: CampaignPlan, run: OpenedRun) -> Ending | None:
     overlap = plan.stored.definition.on_overlap
     if run.snapshot_done or overlap is Overlap.QUEUE:
         return None
+    return await look_for_others(overlap, run)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def look_for_others(overlap: Overlap, run: OpenedRun) -> Ending | None:
+    """Look whether other runs of the campaign are under way, and do what its file says then."""
     async with open_database() as database:
         match overlap:
+            case Overlap.QUEUE:
+                return None
             case Overlap.SKIP:
                 actor = Settings().actor or PREFECT_ACTOR
                 reason = await give_way(database, run.ref, actor=actor)

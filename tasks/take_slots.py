@@ -21,9 +21,7 @@ from prefect.states import AwaitingRetry
 
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.errors import ConfigurationError
-from ignition_ext.tenants import CONCURRENT_RUNS, tenant_settings
 from tasks.current_run import current_flow_run
-from tasks.database import open_database
 from tasks.prefect_control import AWAY, forget_process
 
 SHORT_WAIT_SECONDS = 5.0
@@ -80,18 +78,14 @@ async def _enter(names: list[str]) -> AbstractAsyncContextManager[None] | None:
 
 async def _limits(plan: CampaignPlan) -> list[str]:
     names = list(plan.stored.definition.concurrency)
-    tenant = plan.stored.tenant
-    assert tenant.id is not None
-    async with open_database() as database, database.read() as session:
-        most = (await tenant_settings(session, tenant.id)).get(CONCURRENT_RUNS)
-    if not names and most is None:
+    if not names and plan.tenants_runs is None:
         return []
     async with get_client() as client:
         for name in names:
             await _require(client, name)
-        if most is not None:
-            own = f"ignition-tenant-{tenant.name}"
-            await client.upsert_global_concurrency_limit_by_name(own, int(most))
+        if plan.tenants_runs is not None:
+            own = f"ignition-tenant-{plan.stored.tenant.name}"
+            await client.upsert_global_concurrency_limit_by_name(own, plan.tenants_runs)
             names.append(own)
     return names
 

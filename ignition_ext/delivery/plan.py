@@ -23,6 +23,7 @@ from ignition_ext.templates.mime_images import image_names
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
 from ignition_ext.templates.store import load as load_template
+from ignition_ext.tenants import tenants_runs
 from ignition_ext.values import Channel, RunState
 
 
@@ -36,6 +37,8 @@ class CampaignPlan:
     environment: str
     limit: int | None = None
     attachments: Sequence[Attachment] = field(default=(), repr=False)
+    tenants_runs: int | None = None
+    """How many runs of the tenant's may be under way at once."""
     has_run: bool = False
     """Whether a run of this campaign and template, as they are now, has begun to send before."""
 
@@ -106,6 +109,7 @@ async def plan_campaign(
         template_version_id=template.version_id,
         environment=environment,
         limit=limit,
+        tenants_runs=await tenants_runs(session, stored.campaign.tenant_id),
         has_run=await _has_run(session, stored, template.version_id, limit),
         attachments=[
             load_attachment(resolve_file(stored.base_path, name)) for name in definition.attachments

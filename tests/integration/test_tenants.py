@@ -14,6 +14,7 @@ from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
 from ignition_ext.models import AuditLog, RateBudget
 from ignition_ext.tenants import (
+    CONCURRENT_RUNS,
     PER_DOMAIN,
     PER_SECOND,
     create_tenant,
@@ -22,6 +23,7 @@ from ignition_ext.tenants import (
     set_tenant_setting,
     tenant_rates,
     tenant_settings,
+    tenants_runs,
 )
 
 
@@ -174,3 +176,19 @@ async def test_a_changed_rate_reaches_the_lines_in_use(database: Database) -> No
     async with database.read() as session:
         rows = {row.key: row.rate for row in await session.exec(select(RateBudget))}
     assert rows == {keys[0]: 50, keys[1]: 50, keys[2]: 1}
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2", 1001])
+async def test_runs_at_once_are_a_whole_number(database: Database, count: object) -> None:
+    """What is no such number is refused; a tenant that says nothing may run any number."""
+    tenant = await create_tenant(database, name="acme", actor="test")
+    assert tenant.id is not None
+    with pytest.raises(ConfigurationError, match=r"concurrency\.runs"):
+        await set_tenant_setting(
+            database, tenant="acme", key=CONCURRENT_RUNS, value=count, actor="test"
+        )
+    async with database.read() as session:
+        assert await tenants_runs(session, tenant.id) is None
+    await set_tenant_setting(database, tenant="acme", key=CONCURRENT_RUNS, value=2, actor="test")
+    async with database.read() as session:
+        assert await tenants_runs(session, tenant.id) == 2
