@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from importlib.metadata import version
 
-import pytest
-from packaging.version import Version
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -21,11 +18,6 @@ SECONDS = 60
 """The scheduler looks for new deployments every five."""
 
 
-@pytest.mark.xfail(
-    Version(version("sqlalchemy")) >= Version("2.1"),
-    reason="Prefect 3.8.8 inserts scheduled runs in a way that SQLAlchemy 2.1 refuses",
-    strict=True,
-)
 async def test_a_schedule_makes_runs(prefect: PrefectServer, tenant_name: str) -> None:
     """Without them nothing runs by itself, and no error is shown anywhere but in its log."""
     async with prefect_client() as client:
