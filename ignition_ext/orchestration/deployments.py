@@ -20,6 +20,7 @@ from prefect.utilities.callables import parameter_schema
 
 from ignition_ext.campaigns.definition import CampaignDefinition, Overlap, Priority
 from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.campaigns.schedule import main_slug
 from ignition_ext.models.types import utc_now
 from ignition_ext.orchestration.schedules import Timetable
 
@@ -144,13 +145,20 @@ def _keep_paused(
     wanted: Sequence[DeploymentScheduleCreate],
     was: Sequence[DeploymentScheduleCreate],
 ) -> list[DeploymentScheduleCreate]:
-    """What is wanted, without the schedules that an operator switched off."""
-    off = {schedule.slug for schedule in before.schedules if not schedule.active}
-    off -= {schedule.slug for schedule in was if not schedule.active}
+    """What is wanted, without the schedules that an operator switched off.
+
+    One that says something else now, be it of another kind, is known by its place in the file.
+    """
+    off = {_place(schedule.slug) for schedule in before.schedules if not schedule.active}
+    off -= {_place(schedule.slug) for schedule in was if not schedule.active}
     return [
-        one.model_copy(update={"active": False}) if one.active and one.slug in off else one
+        one.model_copy(update={"active": False}) if one.active and _place(one.slug) in off else one
         for one in wanted
     ]
+
+
+def _place(slug: str | None) -> str:
+    return main_slug(slug).rpartition("-")[2]
 
 
 async def undo(client: PrefectClient, ensured: Ensured, spec: DeploymentSpec) -> None:

@@ -9,11 +9,16 @@ from prefect.client.orchestration import PrefectClient
 from pydantic import ValidationError
 
 from ignition_ext.campaigns.definition import CampaignDefinition
+from ignition_ext.campaigns.schedule import schedule_slug
 from ignition_ext.campaigns.store import StoredCampaign
+from ignition_ext.campaigns.written_schedules import KINDS, OWN_WORDS
 from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, NotFoundError
 from ignition_ext.orchestration.apply import Plan, carry_out
 from ignition_ext.orchestration.deployments import campaign_deployment
+
+EXPRESSION = frozenset(KINDS) | OWN_WORDS
+"""What says when a schedule fires; zone, condition and the rest stay with another expression."""
 
 
 async def edit(
@@ -79,16 +84,15 @@ def changed_schedules(
     Raises:
         NotFoundError: it has no schedule of that slug.
     """
-    deployment = campaign_deployment(campaign.definition, timezone=campaign.tenant.timezone)
-    number = slug.rpartition("-")[2]
-    said = campaign.definition.model_dump(mode="json", exclude_none=True)["schedules"]
-    slugs = [schedule.slug for schedule in deployment.schedules]
-    if slug not in slugs or not number.isdigit() or not 1 <= int(number) <= len(said):
+    specs = campaign.definition.schedules
+    slugs = [schedule_slug(number, spec) for number, spec in enumerate(specs, start=1)]
+    if slug not in slugs:
         raise NotFoundError(
             f"{campaign.reference} has no schedule {slug!r}.",
-            mend=f"It has {', '.join(filter(None, slugs))}." if slugs else "It has none.",
+            mend=f"It has {', '.join(slugs)}." if slugs else "It has none.",
         )
-    old = said[int(number) - 1]
-    kept = {key: old[key] for key in ("timezone", "active") if key in old}
-    said[int(number) - 1] = {**kept, **written}
-    return list(said)
+    said = [spec.model_dump(mode="json", exclude_none=True) for spec in specs]
+    at = slugs.index(slug)
+    kept = {key: value for key, value in said[at].items() if key not in EXPRESSION}
+    said[at] = {**kept, **written}
+    return said

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.responses import DeploymentResponse
 
 from ignition_ext import audit
+from ignition_ext.campaigns.schedule import main_slug
 from ignition_ext.campaigns.store import StoredCampaign
 from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError, NotFoundError
@@ -53,9 +55,9 @@ async def set_paused(
         NotFoundError: it has no schedule of that slug.
     """
     deployment = await required_deployment(client, campaign.reference)
-    schedule = None if slug is None else _schedule(deployment, slug)
-    is_paused = deployment.paused if schedule is None else not schedule.active
-    what = "the campaign" if schedule is None else f"the schedule {slug}"
+    parts = [] if slug is None else _parts(deployment, slug)
+    is_paused = not any(part.active for part in parts) if parts else deployment.paused
+    what = f"the schedule {slug}" if parts else "the campaign"
     word = "paused" if paused else "resumed"
     if is_paused == paused:
         return f"{what} was {'paused' if paused else 'not paused'} already"
@@ -72,22 +74,29 @@ async def set_paused(
             after={"paused": paused} | ({"schedule": slug} if slug else {}),
         )
         async with asyncio.timeout(PREFECT_SECONDS):
-            if schedule is not None:
-                await client.update_deployment_schedule(
-                    deployment.id, schedule.id, active=not paused
-                )
-            elif paused:
-                await client.pause_deployment(deployment.id)
-            else:
-                await client.resume_deployment(deployment.id)
+            await _switch(client, deployment, parts, paused)
     return f"{what} is {word}"
 
 
-def _schedule(deployment: DeploymentResponse, slug: str) -> DeploymentSchedule:
-    for schedule in deployment.schedules:
-        if schedule.slug == slug:
-            return schedule
-    known = ", ".join(sorted(schedule.slug or "" for schedule in deployment.schedules))
+async def _switch(
+    client: PrefectClient,
+    deployment: DeploymentResponse,
+    parts: Sequence[DeploymentSchedule],
+    paused: bool,
+) -> None:
+    for part in parts:
+        await client.update_deployment_schedule(deployment.id, part.id, active=not paused)
+    if not parts and paused:
+        await client.pause_deployment(deployment.id)
+    elif not parts:
+        await client.resume_deployment(deployment.id)
+
+
+def _parts(deployment: DeploymentResponse, slug: str) -> list[DeploymentSchedule]:
+    """What Prefect has for one schedule of the file: some are several there."""
+    if found := [part for part in deployment.schedules if main_slug(part.slug) == slug]:
+        return found
+    known = ", ".join(sorted({main_slug(part.slug) for part in deployment.schedules}))
     raise NotFoundError(
         f"there is no schedule {slug!r}.", mend=f"It has {known}." if known else "It has none."
     )

@@ -134,6 +134,13 @@ def test_schedules_are_paused_and_stay_so(desk: Desk) -> None:
     assert desk.deployment("news-a").paused
     active = {s.slug: s.active for s in desk.deployment("bill").schedules}
     assert active == {"cron-1": False, "interval-2": True}
+    other_kind = desk.ignition(
+        "schedule", "change", f"{t}/bill", "--schedule", "cron-1", "--quartz", "0 0 9 * * ?"
+    )
+    assert other_kind.code == 0, other_kind.err
+    assert {s.active for s in desk.deployment("bill").schedules if s.slug != "interval-2"} == {
+        False
+    }
     resumed = desk.ignition("schedule", "resume", "--tag", "letters", "--json")
     assert all(item["done"] for item in resumed.document)
     assert not desk.deployment("news-a").paused
