@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, cast
@@ -56,6 +57,7 @@ def run(job: Job, base_path: Sequence[str]) -> int:
         base_path: ``sys.path`` of a new interpreter behind its working directory and PYTHONPATH.
     """
     server, loaded = dict(os.environ), settings_sources()
+    _name_process(job)
     _connect_output(job.stream_output)
     _enter(job.directory, job.environment)
     if needs_new_interpreter(job.environment, server):
@@ -76,6 +78,12 @@ def run(job: Job, base_path: Sequence[str]) -> int:
     _read_settings(loaded)
     sys.argv = ["prefect.flow_engine", launch.entrypoint]
     return private.run_engine([launch.entrypoint])
+
+
+def _name_process(job: Job) -> None:
+    """Show the flow run's id in ``ps`` and ``top``, where the command is the server's; on Linux."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(job.environment.get("PREFECT__FLOW_RUN_ID", "flow run"))
 
 
 def _connect_output(stream: bool) -> None:

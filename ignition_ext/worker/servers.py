@@ -33,19 +33,20 @@ class ForkServers:
         return self._current.pid if self._current is not None and self._current.alive else 0
 
     async def fork(self, job: Job) -> ForkedProcess:
-        """Fork a child that has loaded what is installed now.
+        """Fork a child; :meth:`refresh` has looked just before whether the server is up to date.
 
         Raises:
             ForkServerError: no server can be started, or there is no room for a process.
         """
-        server = await self.refresh()
-        try:
-            return await server.fork(job)
-        except ForkServerError:
-            if server.alive:
-                raise
-            server = await self.refresh()  # it died under our hands: a new one, once
-            return await server.fork(job)
+        server = self._current
+        if server is not None and server.alive:
+            try:
+                return await server.fork(job)
+            except ForkServerError:
+                if server.alive:
+                    raise
+        server = await self.refresh()  # it died under our hands: a new one, once
+        return await server.fork(job)
 
     async def refresh(self) -> ForkServer:
         """The server, started or renewed where needed.

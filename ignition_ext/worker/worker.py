@@ -22,6 +22,7 @@ from ignition_ext.settings import Settings
 from ignition_ext.worker import private
 from ignition_ext.worker.contexts import ExecutorContexts, SharedContext
 from ignition_ext.worker.drain import Drain
+from ignition_ext.worker.server import ForkServerError
 from ignition_ext.worker.servers import ForkServers
 from ignition_ext.worker.starter import WarmStarter
 from ignition_ext.worker.wakeup import WakeUp
@@ -95,7 +96,7 @@ class IgnitionWorker(ProcessWorker):
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run one flow run in a child of its own; returns how that ended."""
-        if configuration._command_configured or not hasattr(os, "fork"):
+        if configuration._command_configured or not await self._is_warm():
             return await super().run(flow_run, configuration, task_status)
         try:
             async with self._contexts.lend() as shared:
@@ -107,6 +108,17 @@ class IgnitionWorker(ProcessWorker):
                         starter.close()
         finally:
             self._wakeup.wake()  # a slot is free
+
+    async def _is_warm(self) -> bool:
+        """Whether there is a fork server that has loaded what is installed now."""
+        if not hasattr(os, "fork"):
+            return False
+        try:
+            await self._servers.refresh()
+        except ForkServerError as error:  # in the middle of a deploy, say
+            self._logger.warning("Starting this run without the fork server: %s", error)
+            return False
+        return True
 
     def _starter(
         self, shared: SharedContext, configuration: ProcessJobConfiguration, directory: str

@@ -111,8 +111,8 @@ def test_a_module_of_the_project_comes_before_a_preloaded_one_of_its_name(
 def test_a_run_after_a_deploy_has_the_new_code(worker: WarmWorker, project: Project) -> None:
     """Neither the project's flow nor a preloaded module is ever the former one."""
     deployment = project.deploy(SCRIPT)
-    before = project.run(deployment).facts()
     source, library = project.folder / "flows/probe.py", Path(worker.environment["PYTHONPATH"])
+    before = project.run(deployment).facts()
     source.write_text(source.read_text().replace("VERSION = 1", "VERSION = 2"))
     (library / "preloaded_things.py").write_text("NUMBER = 22\n")
 
@@ -121,6 +121,23 @@ def test_a_run_after_a_deploy_has_the_new_code(worker: WarmWorker, project: Proj
     assert (before["version"], before["preloaded"]) == (1, 1)
     assert (after["version"], after["preloaded"]) == (2, 22)
     assert before["parent"] != after["parent"]
+
+
+def test_a_run_begins_also_where_no_fork_server_can_be_made(
+    worker: WarmWorker, project: Project
+) -> None:
+    """A deploy went wrong: the run starts as with the process worker."""
+    library = Path(worker.environment["PYTHONPATH"]) / "preloaded_things.py"
+    before = library.read_text()
+    library.write_text(
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    )
+    try:
+        run = project.run(project.deploy(SCRIPT))
+        assert run.state_type() is StateType.COMPLETED
+        assert run.facts()["parent"] == worker.pid
+    finally:
+        library.write_text(before)
 
 
 def test_a_cancelled_run_is_cancelled_with_its_hook(
