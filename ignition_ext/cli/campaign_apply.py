@@ -44,9 +44,10 @@ async def apply(
     results = []
     async with open_database(settings) as database, prefect_client() as client:
         plans = []
+        seen: set[object] = set()
         for file in files:
             planned = await orchestration.plan(
-                database, client, file, environment=settings.environment
+                database, client, file, environment=settings.environment, seen=seen
             )
             if planned is None:
                 note(f"{file}: not meant for the environment {settings.environment!r}, left out.")

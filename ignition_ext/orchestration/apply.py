@@ -77,9 +77,22 @@ class Result:
 
 
 async def plan(
-    database: Database, client: PrefectClient, file: Path, *, environment: str
+    database: Database,
+    client: PrefectClient,
+    file: Path,
+    *,
+    environment: str,
+    seen: set[object] | None = None,
 ) -> Plan | None:
     """Check one file against database and server; None when it is not for this environment.
+
+    Args:
+        database: Ignition's.
+        client: of the Prefect server.
+        file: the campaign file.
+        environment: the one that this is.
+        seen: pools and blocks that were found for the files before it, and need not be asked for
+            again; this file's are added.
 
     Raises:
         CampaignFileError: something does not fit; it names the line.
@@ -91,11 +104,16 @@ async def plan(
     tenant = await check_against_tenant(database, definition, file=file)
     spec = campaign_deployment(definition, timezone=tenant.timezone)
     blame = Blame(file)
-    await find_pool(client, spec.pool)
+    seen = set() if seen is None else seen
+    if spec.pool not in seen:
+        await find_pool(client, spec.pool)
+    block = (definition.block, definition.message_channel)
     try:
-        await find_block(client, definition.block, definition.message_channel)
+        if block not in seen:
+            await find_block(client, *block)
     except IgnitionError as error:
         raise blame.on(error, "block") from error
+    seen |= {spec.pool, block}
     return Plan(file=file, definition=definition, tenant=tenant, deployment=spec)
 
 

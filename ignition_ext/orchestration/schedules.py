@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -82,8 +83,9 @@ def is_due(made: Iterable[Form], now: datetime) -> bool:
     return any(form.renew_at is not None and form.renew_at <= now for form in made)
 
 
+@lru_cache(maxsize=1024)
 def as_prefect(form: Form) -> SCHEDULE_TYPES:
-    """The form in Prefect's class."""
+    """The form in Prefect's class. Dates take Prefect long to check, so it is asked once."""
     if form.cron:
         return CronSchedule(cron=form.cron, timezone=form.timezone)
     if form.interval is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,15 @@ class Roll(StrEnum):
     BACK = "back"
 
 
+@lru_cache(maxsize=256)
+def _public_holidays(code: str) -> holidays.HolidayBase:
+    """Made once a process: it takes milliseconds, and thousands of schedules name one."""
+    country, _, subdivision = code.partition("-")
+    if country in holidays.list_supported_financial() and not subdivision:
+        return holidays.financial_holidays(country)
+    return holidays.country_holidays(country, subdiv=subdivision or None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calendar:
     """The days on which nobody works: weekends, public holidays, and a tenant's own dates."""
@@ -51,13 +61,8 @@ class Calendar:
         Raises:
             ScheduleError: there is no such calendar.
         """
-        country, _, subdivision = code.upper().partition("-")
         try:
-            public = (
-                holidays.financial_holidays(country)
-                if country in holidays.list_supported_financial() and not subdivision
-                else holidays.country_holidays(country, subdiv=subdivision or None)
-            )
+            public = _public_holidays(code.upper())
         except NotImplementedError as error:
             raise ScheduleError(
                 f"there is no holiday calendar {code!r}",
