@@ -14,10 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from delay_relay import Inward
 
@@ -160,3 +161,51 @@ def open_nodes(folder: Path, space: str | None) -> Iterator[tuple[Node, Node]]:
     finally:
         for node in (one, two):
             node.kill()
+
+
+@contextmanager
+def metered(count: Callable[[], int], window: float = 15.0) -> Iterator[Callable[[], float]]:
+    """Watches a count meanwhile; gives the highest rate over any such time, in a second.
+
+    That is the rate with all senders there, whatever their start took.
+    """
+    samples: list[tuple[float, int]] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1):
+            samples.append((time.monotonic(), count()))
+
+    def best() -> float:
+        rates = [0.0]
+        for began, before in samples:
+            for ended, after in samples:
+                if ended - began >= window:
+                    rates.append((after - before) / (ended - began))
+                    break
+        return round(max(rates), 1)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield best
+    finally:
+        over.set()
+        thread.join()
+
+
+def verdict(found: dict[str, Any], *, uncertain: int) -> list[str]:
+    """What is not as it should be; ``uncertain`` messages a run are allowed."""
+    wrong = []
+    for run in found["runs"]:
+        if run["state"] != "Completed":
+            wrong.append(f"{run['run']}: {run['state']}")
+        if run["far"] != run["far_distinct"]:
+            wrong.append(f"{run['run']}: somebody got two")
+        if run.get("lost") or run.get("sent_and_never_arrived"):
+            wrong.append(f"{run['run']}: messages were lost")
+        if run.get("uncertain", 0) > uncertain:
+            wrong.append(f"{run['run']}: more uncertain than were on the wire")
+    if found.get("share_of_two", 0) > 0.65:
+        wrong.append(f"two nodes take {found['share_of_two']} of one's time")
+    return wrong
