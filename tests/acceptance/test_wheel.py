@@ -70,4 +70,5 @@ def test_an_installed_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Pa
     found = json.loads(done.stdout)
     assert found["flows"] == str(site / "flows" / "campaign.py")
     assert found["loaded"]["ignition"].startswith(str(site / "blocks"))
+    assert found["loaded"]["ignition_worker"].startswith(str(site / "ignition_ext"))
     assert found["sql"]

@@ -49,6 +49,21 @@ def test_all_is_loaded_but_the_projects_own(tmp_path: Path) -> None:
     assert "no_such_module" in missing
 
 
+def test_the_worker_type_is_light_to_import(tmp_path: Path) -> None:
+    """Every Prefect worker and server of the environment imports it when it starts."""
+    program = "import ignition_ext.worker.worker, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=150,
+        env={**os.environ, "PREFECT_HOME": str(tmp_path)},
+    )
+
+    assert not {"sqlmodel", "alembic", "blocks", "flows"} & set(done.stdout.split())
+
+
 @pytest.fixture
 def stamped(tmp_path: Path) -> tuple[Path, list[Stamp]]:
     """A file and its stamp."""
