@@ -41,6 +41,9 @@ class Finished:
 
 Command = Callable[..., Finished]
 
+TIMEOUT_SECONDS = 600
+"""The first test of a process waits for the server too."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share the Prefect server run in one process, or each process would start one.
@@ -56,6 +59,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("foreign"))
         elif isinstance(item, pytest.Function) and "prefect_server" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("prefect"))
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
 
 
 @pytest.fixture(autouse=True)

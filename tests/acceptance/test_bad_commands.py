@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 LIBRARY_WORDS = ("Traceback", "psycopg.", "sqlite3.", "sqlalche", "httpx", "validate=False")
 """What a person at a terminal must not have to read."""

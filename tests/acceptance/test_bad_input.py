@@ -39,7 +39,7 @@ from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
 from ignition_ext.values import MessageState
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 RUN_TABLES = {
     "campaign_run",

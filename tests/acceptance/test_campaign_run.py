@@ -43,7 +43,7 @@ from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
 from tasks.keep_house import mirror_runs
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 LEASE_SECONDS = "4"
 """Short, so that a killed sender's messages are free again within a test."""

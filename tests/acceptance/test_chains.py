@@ -46,7 +46,7 @@ from ignition_ext.orchestration.deployments import (
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 Command = Any
 
 FILE = """\

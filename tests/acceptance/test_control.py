@@ -15,7 +15,7 @@ from blocks import SmtpServer
 from ignition_ext.devtools.demo_stack import RecordingServer
 from ignition_ext.devtools.stack import PrefectServer, PrefectWorker
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 PEOPLE = 300
 Command = Any

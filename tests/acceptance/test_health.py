@@ -23,7 +23,7 @@ from ignition_ext.tenants import create_tenant
 from ignition_ext.values import Channel, RunRef
 
 Command = Any
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 async def get(port: int, page: str) -> httpx.Response:

@@ -29,7 +29,7 @@ from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 LATE = timedelta(hours=30)
 
 

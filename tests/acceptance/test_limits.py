@@ -35,7 +35,7 @@ from ignition_ext.orchestration.runs import run_status
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant, set_tenant_setting
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Stage:

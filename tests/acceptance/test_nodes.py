@@ -35,7 +35,7 @@ from ignition_ext.orchestration.senders import run_tag
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import PER_SECOND, create_tenant, set_tenant_setting
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 PEOPLE = 3_000
 SLOWLY, FAST = 30, 2000

@@ -37,7 +37,7 @@ from ignition_ext.orchestration.revival import Reviver
 from ignition_ext.tenants import create_tenant
 from ignition_ext.values import Channel, RunState
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 LONG = timedelta(hours=1)
 """Nothing was heard for so long."""

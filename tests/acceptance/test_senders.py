@@ -37,7 +37,7 @@ from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
 from ignition_ext.values import RunState
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 PEOPLE = 250
 """Worth three senders."""

@@ -28,7 +28,7 @@ from ignition_ext.orchestration.missed import SEEN, catch_up
 from ignition_ext.orchestration.top_up import top_up
 from ignition_ext.tenants import create_tenant
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 BERLIN = {"timezone": "Europe/Berlin"}
 DAILY = {"cron": "0 8 * * *"}
 Made = Counter[tuple[str, datetime]]

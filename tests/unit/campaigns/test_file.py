@@ -124,9 +124,9 @@ def changed(old: str, new: str, text: str = WHOLE) -> str:
             "",
         ),
         (
-            changed("{cron:", "{condition: {varable: x}, cron:"),
+            changed("{cron:", "{condition: {variables: x}, cron:"),
             11,
-            "schedules.0.condition.varable",
+            "schedules.0.condition.variables",
             "not a key",
             "`variable`",
         ),
