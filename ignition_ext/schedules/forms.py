@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from ignition_ext.schedules.clock import prefect_moment
@@ -31,7 +31,9 @@ LEAST_DATES = 4
 REACH = timedelta(days=400)
 """How far explicit dates go: four times as far as Prefect looks."""
 NEEDED = timedelta(days=120)
-"""Dates that do not reach so far are too dense to be written out; Prefect looks 100 days ahead."""
+"""Within this, longer than the 100 days that Prefect looks ahead, so few dates are sparse."""
+SPARSE = 40
+"""More are a rule where a rule can say it: Prefect's server reads each date several times."""
 OFTENEST_RENEWAL = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 _UTC = ZoneInfo("UTC")
@@ -138,7 +140,7 @@ def _quartz(schedule: QuartzSchedule, where: ZoneInfo, begin: datetime) -> tuple
     if is_safe(schedule, where, begin) and (cron := as_cron(schedule)) is not None:
         return _cron(cron, where, begin)
     explicit = _explicit(schedule, where, begin)
-    if not explicit or _reaches(schedule, where, begin):
+    if not explicit or _is_sparse(schedule, where, begin):
         return explicit
     dense = dense_rules(schedule, where, begin)
     if dense is None:
@@ -151,10 +153,10 @@ def _quartz(schedule: QuartzSchedule, where: ZoneInfo, begin: datetime) -> tuple
     )
 
 
-def _reaches(schedule: Schedule, where: ZoneInfo, begin: datetime) -> bool:
-    """Whether its dates can be written out far enough."""
+def _is_sparse(schedule: Schedule, where: ZoneInfo, begin: datetime) -> bool:
+    """Whether its dates are so few that they can be written out."""
     within = takewhile(lambda at: at < begin + NEEDED, schedule.occurrences(begin, where))
-    return sum(1 for _, _ in zip(range(MOST_DATES), within, strict=False)) < MOST_DATES
+    return sum(1 for _ in islice(within, SPARSE)) < SPARSE
 
 
 def _explicit(schedule: Schedule, where: ZoneInfo, begin: datetime) -> tuple[Form, ...]:
