@@ -72,7 +72,7 @@ CONNECTIONS = 5
 LEASE_SECONDS = 15
 SLOWLY, EMAILS_A_SECOND = 50, 800
 """Of the whole run: until all its senders are there, and from then on, so that it has a middle."""
-TEXTS_A_SECOND = 250
+TEXTS_A_SECOND = 150
 """Of each bind: far below what two processors can do, so that a node is limited by its senders."""
 TENANT = "acme"
 WAIT_SECONDS = 1_800.0
