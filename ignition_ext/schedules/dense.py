@@ -26,8 +26,9 @@ ANCHOR = "DTSTART:20200101T000000"
 MOST_WALKED = 20_000
 """Times that Prefect goes through before it is at today's: some hundredths of a second."""
 LONGEST = timedelta(days=30)
-"""A rule is renewed at least so often: it knows the clock's changes of 400 days."""
-REACH = timedelta(days=400)
+"""A rule is renewed at least so often, long before it has met all changes that it knows."""
+REACH = timedelta(days=360)
+"""Changes that a rule knows: less than a year, for they are named by day and month."""
 _HOUR = timedelta(hours=1)
 _DAY_NAMES = ("SU", "MO", "TU", "WE", "TH", "FR", "SA")
 _WORKDAYS = "MO,TU,WE,TH,FR"

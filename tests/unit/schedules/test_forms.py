@@ -220,3 +220,35 @@ def test_what_ends_is_renewed_long_before(expression: str) -> None:
 
     assert first.renew_at is not None
     assert BEGIN < first.renew_at <= BEGIN + timedelta(days=200)
+
+
+WEEKEND: list[Schedule] = [
+    CronSchedule.parse("30 2 * * *"),
+    QuartzSchedule.parse("0/30 15 * * * ?"),
+    QuartzSchedule.parse("0 45 1,2 ? * SAT-SUN"),
+    BusinessDay(number=-3, at=time(9), calendar=Calendar.load("DE-BY")),
+    IntervalSchedule(every=timedelta(hours=7)),
+    Once(at=datetime(2027, 3, 28, 2, 30)),
+]
+
+
+@pytest.mark.parametrize("schedule", WEEKEND, ids=lambda schedule: schedule.explain()[:60])
+@pytest.mark.parametrize(
+    "friday", [date(2027, 3, 26), date(2026, 10, 30), date(2027, 10, 29)], ids=str
+)
+async def test_a_weekend_fires_at_its_times(schedule: Schedule, friday: date) -> None:
+    """As Prefect's scheduler looks again and again while the clock goes on: three, and an hour."""
+    begin = datetime.combine(friday, time(18), tzinfo=UTC)
+    end = begin + timedelta(hours=60)
+    made = forms(schedule, BERLIN, begin)
+    runs: set[datetime] = set()
+    clock = begin
+    while clock < end:
+        for form in made:
+            hour = clock + timedelta(hours=1)
+            times = await prefects(form).get_dates(n=3, start=clock)
+            times += await prefects(form).get_dates(n=100, start=clock, end=hour)
+            runs |= {datetime.fromisoformat(str(one)).astimezone(UTC) for one in times}
+        clock += timedelta(minutes=45)
+
+    assert sorted(one for one in runs if begin <= one <= end) == meant(schedule, BERLIN, begin, end)
