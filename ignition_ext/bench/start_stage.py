@@ -91,7 +91,12 @@ async def open_start_stage(
         mail = RecordingServer("capture_smtp", folder)
         for part in (server, mail):
             await stack.enter_async_context(_running(part))
-        environment = {"IGNITION_DATABASE_URL": url, "PREFECT_LOGGING_LEVEL": "WARNING"}
+        environment = {
+            "IGNITION_DATABASE_URL": url,
+            "PREFECT_LOGGING_LEVEL": "WARNING",
+            # Only a version's first run has one; the worker measured first would pay for both.
+            "IGNITION_PREFLIGHT": "never",
+        }
         await asyncio.to_thread(_fill, folder, {**server.environment, **environment}, mail.port)
         settings = {PREFECT_API_URL: server.url, PREFECT_HOME: server.home}
         stack.enter_context(temporary_settings(settings))
