@@ -47,6 +47,7 @@ format: .venv/.dev ## Format the code and mend what ruff can mend
 lock: ## Resolve the dependencies anew, with hashes and without addresses
 	uv pip compile -q --no-strip-extras --universal --generate-hashes --python-version 3.11 --extra parquet --extra checkout pyproject.toml -o requirements.lock
 	uv pip compile -q --no-strip-extras --universal --generate-hashes --python-version 3.11 --extra parquet --extra checkout --group dev pyproject.toml -o requirements-dev.lock
+	@$(PYTHON) infra/pin_bases.py requirements.lock requirements-dev.lock
 
 docs: .venv/.dev ## Write the reference pages anew from the code
 	$(BIN)/python -m ignition_ext.devtools.reference
