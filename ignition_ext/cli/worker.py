@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -14,6 +16,7 @@ from prefect.settings import (
 
 from ignition_ext.cli.output import note
 from ignition_ext.errors import ConfigurationError
+from ignition_ext.health import Job, serve
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.pools import find_pool
 from ignition_ext.worker.worker import IgnitionWorker, ProcessPoolWorker
@@ -36,6 +39,8 @@ async def start(
     name: Annotated[str | None, Parameter(alias="-n")] = None,
     limit: Annotated[int | None, Parameter(alias="-l", validator=Number(gte=1))] = None,
     query_seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    health_port: Annotated[int | None, Parameter(validator=Number(gte=0, lte=65535))] = None,
+    health_host: str = "127.0.0.1",
 ) -> None:
     """Start a warm worker: flow runs are forked from a process that has imported Prefect already.
 
@@ -50,6 +55,8 @@ async def start(
         limit: At most this many flow runs at a time.
         query_seconds: Between two looks for runs that are due, beside the server's events; by
             default PREFECT_WORKER_QUERY_SECONDS where that is set, else 0.5.
+        health_port: Serve /health/live, /health/ready and /health/jobs here; 0 takes a free port.
+        health_host: The address for that; 0.0.0.0 where probes come from outside.
     """
     async with prefect_client() as client:
         found = await find_pool(client, pool)
@@ -67,4 +74,28 @@ async def start(
         query_seconds = QUERY_SECONDS
     changes = {} if query_seconds is None else {PREFECT_WORKER_QUERY_SECONDS: query_seconds}
     with temporary_settings(changes):
-        await worker.start(printer=note)
+        async with _health(worker, health_host, health_port):
+            await worker.start(printer=note)
+
+
+@asynccontextmanager
+async def _health(worker: IgnitionWorker, host: str, port: int | None) -> AsyncIterator[None]:
+    """The worker's health pages, if a port is given for them."""
+    if port is None:
+        yield
+        return
+
+    def jobs() -> Sequence[Job]:
+        running = worker.under_way().items()
+        return [Job(flow_run_id=key, process_id=process) for key, process in running]
+
+    async with AsyncExitStack() as served:
+        try:
+            taken = await served.enter_async_context(serve(port, host=host, jobs=jobs))
+        except OSError as error:
+            raise ConfigurationError(
+                f"{host}:{port} cannot serve the health pages: {error.strerror or error}.",
+                mend="Give another --health-port, or 0 for a free one.",
+            ) from error
+        note(f"Health: http://{host}:{taken}/health/ready")
+        yield

@@ -240,9 +240,17 @@ class PrefectWorker(ChildProcess):
 
 
 class WarmWorker(PrefectWorker):
-    """``ignition worker start`` for one pool of a server."""
+    """``ignition worker start`` for one pool of a server.
+
+    Attributes:
+        health_port: where it serves its health pages, if it is to.
+    """
+
+    health_port: int | None = None
 
     @property
     def program(self) -> list[str]:
         """The command that starts a warm worker."""
-        return [str(Path(sys.executable).with_name("ignition")), "worker", "start"]
+        ignition = [str(Path(sys.executable).with_name("ignition")), "worker", "start"]
+        health = [] if self.health_port is None else ["--health-port", str(self.health_port)]
+        return [*ignition, *health]

@@ -168,6 +168,10 @@ class IgnitionWorker(ProcessWorker):
             status_code=execution.status_code, identifier=str(execution.handle.pid)
         )
 
+    def under_way(self) -> dict[UUID, int | None]:
+        """The flow runs in warm children at this moment, and the process of each."""
+        return {flow_run_id: handle.pid for flow_run_id, handle in self._handles.items()}
+
     def _is_busy(self) -> bool:
         return bool(self._handles or self._submitting_flow_run_ids)
 

@@ -11,6 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from ignition_ext.devtools.postgres import free_port
 from ignition_ext.devtools.probe_project import Project, write_project
 from ignition_ext.devtools.stack import PrefectServer, WarmWorker
 from ignition_ext.worker.worker import IgnitionWorker
@@ -59,5 +60,6 @@ def worker(
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
     }
     started = WarmWorker(prefect_server, project.pool, environment=environment, limit=6)
+    started.health_port = free_port()
     with started:
         yield started

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
@@ -152,6 +153,27 @@ def test_a_cancelled_run_is_cancelled_with_its_hook(
     assert run.state_type() is StateType.CANCELLED
     wait_until(run.out.with_suffix(".cancelled").exists)
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_its_health_pages_say_what_it_runs(
+    worker: WarmWorker, project: Project, client: SyncPrefectClient
+) -> None:
+    """The flow run and its process while it runs, and nothing of it afterwards."""
+    run = project.run(project.deploy(SCRIPT), "wait")
+    pid = run.facts()["pid"]
+    pages = f"http://127.0.0.1:{worker.health_port}/health"
+
+    def jobs() -> dict[str, int]:
+        found = httpx.get(f"{pages}/jobs", trust_env=False, timeout=60).json()["jobs"]
+        return {job["flow_run_id"]: job["process_id"] for job in found}
+
+    live = httpx.get(f"{pages}/live", trust_env=False, timeout=60)
+    assert (live.status_code, live.json()["process_id"]) == (200, worker.pid)
+    assert jobs()[str(run.id)] == pid
+
+    client.set_flow_run_state(run.id, Cancelling())
+    run.ended()
+    wait_until(lambda: str(run.id) not in jobs())
 
 
 def test_a_time_limit_ends_a_flow_that_does_not_end(worker: WarmWorker, project: Project) -> None:
