@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ignition_ext.campaigns.schedule import ScheduleSpec
 from ignition_ext.campaigns.written_schedules import read_schedule, read_schedules
 from ignition_ext.campaigns.yaml import parse
 from ignition_ext.cli import main
@@ -104,7 +105,7 @@ def test_what_is_wrong_is_named(written: dict[str, Any], words: str) -> None:
 
 def test_the_page_tells_each_kind_with_an_example_that_is_read() -> None:
     """Its example names each kind once at least."""
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     document = parse(example.encode()).value
 
     assert len(read_schedules(document, now=NOW)) == len(document["schedules"])
@@ -114,6 +115,16 @@ def test_the_page_tells_each_kind_with_an_example_that_is_read() -> None:
     assert {item["every"] for item in document["schedules"] if "every" in item} == {
         *("hour", "day", "week", "month")
     }
+
+
+def test_each_example_of_the_page_can_stand_in_a_campaign_file() -> None:
+    """With what only a campaign file says of a schedule, such as its condition."""
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    schedules = [item for one in examples for item in parse(one.encode()).value["schedules"]]
+
+    assert any("condition" in item for item in schedules)
+    for item in schedules:
+        ScheduleSpec.model_validate(item)
 
 
 def test_the_commands_are_told() -> None:
