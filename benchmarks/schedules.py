@@ -127,7 +127,8 @@ async def scheduled(
         deployment_filter=DeploymentFilter(id=chosen), limit=200
     ):
         if run.expected_start_time is not None and run.created_by is not None:
-            times[run.created_by.display_value or ""].add(run.expected_start_time)
+            at = datetime.fromisoformat(run.expected_start_time.isoformat())  # not pendulum's
+            times[run.created_by.display_value or ""].add(at)
     return times
 
 
@@ -156,7 +157,10 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
         os.environ.update(server.environment)
         with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
             asyncio.run(prepare(database, folder))
-            first, again = apply(environment, files), apply(environment, files)
+            first = apply(environment, files)
+            print(f"{count} campaigns applied in {first:.1f} s", file=sys.stderr)
+            again = apply(environment, files)
+            print(f"again in {again:.1f} s", file=sys.stderr)
             time.sleep(60)  # the scheduler's own turn
             compared = asyncio.run(compare(database))
     return {
