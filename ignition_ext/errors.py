@@ -13,6 +13,7 @@
     ├── AudienceError             a source of recipients cannot be read
     ├── DatabaseError             the database is away, locked, or at another revision
     ├── AuditError                the audit chain does not hold
+    ├── TokenError                a link or address that we did not sign         (ValueError)
     └── ChannelError              a server refused us, not a recipient
         ├── ConnectFailed         not reachable, TLS not trusted     (ConnectionError)
         ├── AuthenticationFailed  user or password refused
@@ -114,6 +115,13 @@ class AuditError(IgnitionError):
     def __init__(self, message: str, *, tenant: str = "", seq: int = 0, mend: str = "") -> None:
         self.tenant, self.seq = tenant, seq
         super().__init__(message, mend=mend)
+
+
+class TokenError(IgnitionError, ValueError):
+    """A token is not one of ours: tampered with, cut short, for another purpose, or of a lost key.
+
+    The message never says which, because whoever sends the token reads it.
+    """
 
 
 class ChannelError(IgnitionError):

@@ -60,6 +60,21 @@ class Settings(BaseSettings):
             " By default `ignition-audit-key.pem` in PREFECT_HOME, made on first use."
         ),
     )
+    signing_key: SecretStr | None = Field(
+        default=None,
+        description=(
+            "Secret of at least 32 characters that signs links and return addresses; all nodes"
+            " need the same one, for years. By default `ignition-signing-key` in PREFECT_HOME,"
+            " made on first use."
+        ),
+    )
+    signing_keys_old: SecretStr | None = Field(
+        default=None,
+        description=(
+            "Earlier signing keys, separated by commas: what they signed stays valid,"
+            " nothing new is signed with them."
+        ),
+    )
     lease_seconds: float = Field(
         default=60.0,
         gt=0,

@@ -9,17 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ignition_ext.errors import ConfigurationError
+from ignition_ext.key_file import make_key_file
 from ignition_ext.settings import Settings, prefect_home
 
 KEY_FILE_NAME = "ignition-audit-key.pem"
@@ -122,26 +121,13 @@ def _create(path: Path) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    draft = path.with_name(f".{path.name}.{token_hex(8)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(pem)
-                file.flush()
-                os.fsync(file.fileno())
-            # Unlike rename, link never replaces the key that another process made meanwhile.
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the audit key {path} cannot be made: {error.strerror or error}.",
-            mend="Set IGNITION_AUDIT_KEY_FILE to a file that this user may read, or make its"
-            " folder writable.",
-        ) from error
+    make_key_file(
+        path,
+        pem,
+        what="the audit key",
+        mend="Set IGNITION_AUDIT_KEY_FILE to a file that this user may read, or make its"
+        " folder writable.",
+    )
 
 
 def _read(path: Path) -> SigningKey:
