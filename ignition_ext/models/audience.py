@@ -70,4 +70,10 @@ class Suppression(SQLModel, table=True):
     address: str = Field(sa_type=text(320))
     reason: str = Field(sa_type=text(40), description="bounce, complaint, opt_out, manual …")
     detail: str = Field(default="", sa_type=text(500))
+    actor: str = Field(
+        default="",
+        sa_type=text(200),
+        sa_column_kwargs={"server_default": ""},
+        description="Who put it there, as in the audit log.",
+    )
     created_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

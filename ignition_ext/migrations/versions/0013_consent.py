@@ -4,6 +4,9 @@ Revision ID: 0013
 Revises: 0012
 """
 
+import sqlalchemy as sa
+from alembic import op
+
 revision = "0013"
 down_revision = "0012"
 branch_labels = None
@@ -11,4 +14,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    pass
+    op.add_column(
+        "suppression", sa.Column("actor", sa.String(200), nullable=False, server_default="")
+    )
