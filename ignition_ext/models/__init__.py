@@ -15,6 +15,14 @@ from ignition_ext.models.message import (
     Receipt,
     SenderLease,
 )
+from ignition_ext.models.outcome import (
+    DeliveryState,
+    EndpointState,
+    OutboxEvent,
+    OutcomeCursor,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from ignition_ext.models.template import Template, TemplateState, TemplateVersion
 from ignition_ext.models.tenant import Tenant, TenantSetting
 
@@ -32,10 +40,14 @@ __all__ = [
     "ChainRelease",
     "Circuit",
     "CircuitTrouble",
+    "DeliveryState",
+    "EndpointState",
     "Message",
     "MessageDue",
     "MessageEvent",
     "MessagePart",
+    "OutboxEvent",
+    "OutcomeCursor",
     "RateBudget",
     "Receipt",
     "RecipientRow",
@@ -47,5 +59,7 @@ __all__ = [
     "TemplateVersion",
     "Tenant",
     "TenantSetting",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "metadata",
 ]

@@ -64,6 +64,12 @@ class CampaignRun(SQLModel, table=True):
             sqlite_where=sql("let_go_as <> state"),
             postgresql_where=sql("let_go_as <> state"),
         ),
+        Index(
+            "ix_campaign_run_announced",
+            "id",
+            sqlite_where=sql("announced_as <> state"),
+            postgresql_where=sql("announced_as <> state"),
+        ),
         CheckConstraint(enum_check("state", RunState), name="ck_campaign_run_state"),
     )
 
@@ -104,4 +110,10 @@ class CampaignRun(SQLModel, table=True):
         sa_type=text(16),
         sa_column_kwargs={"server_default": ""},
         description="The end that the campaigns after this one were told of.",
+    )
+    announced_as: str = Field(
+        default="",
+        sa_type=text(16),
+        sa_column_kwargs={"server_default": ""},
+        description="The state that the tenant's webhooks were told of.",
     )
