@@ -15,6 +15,8 @@ from ignition_ext.database import Database
 from ignition_ext.ledger import endings, leases, segments, settling, snapshots
 from ignition_ext.ledger.accepted import Accepted, split
 from ignition_ext.ledger.contract import (
+    Effect,
+    Evidence,
     Lease,
     Ledger,
     NewMessage,
@@ -23,6 +25,7 @@ from ignition_ext.ledger.contract import (
     SmsReceipt,
     SnapshotResult,
 )
+from ignition_ext.ledger.evidence import portions, show
 from ignition_ext.ledger.snapshots import prepare_ahead
 from ignition_ext.ledger.work import NotHeldError, Prepared, Work
 from ignition_ext.values import (
@@ -243,6 +246,13 @@ class SqlLedger(Ledger):
         if not receipts:
             return 0
         return await self.transact(lambda work: segments.receive(work, receipts))
+
+    async def evidence(self, told: Sequence[Evidence]) -> Sequence[Effect]:
+        effects: list[Effect] = []
+        for chunk in portions(told, CHUNK):
+            done = await self.transact(partial(show, told=chunk))
+            effects += [done[piece.message_id] for piece in chunk]
+        return effects
 
     async def messages(
         self,

@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -190,6 +191,29 @@ class SmsReceipt:
     id_format: str = "auto"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What somebody tells of one message.
+
+    Attributes:
+        state: what became of it: sent, delivered, bounced, complained or failed.
+        outcome: codes, class and words for the message and its event.
+    """
+
+    message_id: MessageId
+    state: MessageState
+    outcome: Outcome
+
+
+class Effect(StrEnum):
+    """What a piece of evidence did."""
+
+    CHANGED = "changed"
+    KNOWN = "known"
+    EARLY = "early"
+    MISSING = "missing"
+
+
 class Ledger(Protocol):
     """Every message of every run, in one named state."""
 
@@ -307,6 +331,13 @@ class Ledger(Protocol):
 
     async def receive(self, receipts: Sequence[SmsReceipt]) -> int:
         """Store receipts, update the parts and messages they match; returns how many matched."""
+        ...
+
+    async def evidence(self, told: Sequence[Evidence]) -> Sequence[Effect]:
+        """Carry out what mails that came back tell; what each piece did, in their order.
+
+        The same evidence twice changes nothing the second time.
+        """
         ...
 
     def messages(
