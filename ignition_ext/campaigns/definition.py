@@ -24,6 +24,7 @@ from ignition_ext.campaigns.duration import Duration, parse_duration
 from ignition_ext.campaigns.hours import LocalTimeSpec, QuietSpan
 from ignition_ext.campaigns.schedule import ScheduleSpec
 from ignition_ext.campaigns.sender import check_email_sender, check_headers, check_sms_sender
+from ignition_ext.campaigns.steps import DEFAULT_WAIT, MAX_STEPS, Step, StopSpec, check_ramp
 from ignition_ext.values import Channel, Guarantee
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
@@ -106,6 +107,31 @@ class DeliverySpec(_Part):
     patience: Duration | None = None
     quiet_hours: QuietSpan | None = None
     local_time: LocalTimeSpec = None
+    ramp: list[Step] = Field(default_factory=list, max_length=MAX_STEPS)
+    ramp_wait: Duration | None = None
+    stop_if: StopSpec | None = None
+
+    @field_validator("ramp")
+    @classmethod
+    def _ramp_fits(cls, value: list[Step]) -> list[Step]:
+        check_ramp(value)
+        return value
+
+    @model_validator(mode="after")
+    def _steps_fit_in_time(self) -> Self:
+        if self.ramp_wait is not None and not self.ramp:
+            raise ValueError("ramp_wait is the time between the steps of ramp, which is missing")
+        if self.deadline is not None and self.steps_take >= self.deadline:
+            raise ValueError(
+                f"the waits between {len(self.ramp)} steps take {self.steps_take}, and everything"
+                f" not sent by the deadline of {self.deadline} expires"
+            )
+        return self
+
+    @property
+    def steps_take(self) -> timedelta:
+        """How long the run waits between its steps in all, at least."""
+        return (self.ramp_wait or DEFAULT_WAIT) * max(len(self.ramp) - 1, 0)
 
     @model_validator(mode="after")
     def _local_time_is_not_quiet(self) -> Self:
@@ -252,6 +278,15 @@ class CampaignDefinition(_Part):
         if f"{tenant}/{info.data.get('name')}" in names:
             raise ValueError("a campaign cannot come after itself")
         return value
+
+    @model_validator(mode="after")
+    def _steps_fit_in_time_limit(self) -> Self:
+        if self.time_limit is not None and self.delivery.steps_take >= self.time_limit:
+            raise ValueError(
+                f"time_limit {self.time_limit} is over before the last step of delivery.ramp,"
+                f" whose waits take {self.delivery.steps_take}"
+            )
+        return self
 
     @property
     def message_channel(self) -> Channel:

@@ -22,6 +22,7 @@ from ignition_ext.campaigns.definition import (
     ThrottleSpec,
 )
 from ignition_ext.campaigns.schedule import WrongSchedule
+from ignition_ext.campaigns.steps import StopSpec
 from ignition_ext.campaigns.yaml import MAX_BYTES, Document, YamlError, parse
 from ignition_ext.errors import CampaignFileError
 
@@ -33,6 +34,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "schedules.condition.all": ConditionSpec,
     "after": ParentSpec,
     "delivery": DeliverySpec,
+    "delivery.stop_if": StopSpec,
     "throttle": ThrottleSpec,
     "retry": RetrySpec,
     "owner": OwnerSpec,

@@ -23,6 +23,7 @@ from ignition_ext.models.outcome import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from ignition_ext.models.steps import MessageHeld, RunSteps
 from ignition_ext.models.template import Template, TemplateState, TemplateVersion
 from ignition_ext.models.tenant import Tenant, TenantSetting
 
@@ -45,6 +46,7 @@ __all__ = [
     "Message",
     "MessageDue",
     "MessageEvent",
+    "MessageHeld",
     "MessagePart",
     "OutboxEvent",
     "OutcomeCursor",
@@ -52,6 +54,7 @@ __all__ = [
     "Receipt",
     "RecipientRow",
     "ReleaseState",
+    "RunSteps",
     "SenderLease",
     "Suppression",
     "Template",
