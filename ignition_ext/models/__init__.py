@@ -7,6 +7,7 @@ from ignition_ext.models.audit import AuditHead, AuditLog
 from ignition_ext.models.budget import BindSlot, Circuit, CircuitTrouble, RateBudget
 from ignition_ext.models.campaign import Campaign, CampaignRun, CampaignVersion
 from ignition_ext.models.chain import ChainArrival, ChainRelease, ReleaseState
+from ignition_ext.models.mail_report import MailReport
 from ignition_ext.models.message import (
     Message,
     MessageDue,
@@ -43,6 +44,7 @@ __all__ = [
     "CircuitTrouble",
     "DeliveryState",
     "EndpointState",
+    "MailReport",
     "Message",
     "MessageDue",
     "MessageEvent",

@@ -17,6 +17,8 @@ from sqlmodel import Field, SQLModel
 from ignition_ext.models.types import Json, UtcDateTime, UuidList, enum_check, text, utc_now
 from ignition_ext.values import Channel, MessageState, new_id
 
+_REFUSED = sql("new_state = 'failed' AND failure_class IN ('address', 'mailbox') AND code <> ''")
+
 
 class Message(SQLModel, table=True):
     """One recipient on one channel in one run (or a single send without a run).
@@ -154,6 +156,13 @@ class MessageEvent(SQLModel, table=True):
             postgresql_using="brin",
             postgresql_with={"pages_per_range": 32, "autosummarize": True},
             sqlite_where=sql("new_state <> 'sent' OR old_state <> 'sending'"),
+        ),
+        # Refusals that count against an address; any other event costs it nothing.
+        Index(
+            "ix_message_event_refused",
+            "at",
+            postgresql_where=_REFUSED,
+            sqlite_where=_REFUSED,
         ),
         {"sqlite_with_rowid": False},
     )

@@ -12,7 +12,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, insert, select, text
-from sqlalchemy.types import ARRAY, JSON, Boolean, DateTime, Float, Integer, String, Uuid
+from sqlalchemy.types import (
+    ARRAY,
+    JSON,
+    Boolean,
+    DateTime,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Uuid,
+)
 
 from ignition_ext.database import Database
 from ignition_ext.models import metadata
@@ -41,6 +51,8 @@ def value(table: Table, name: str, kind: Any) -> Any:
             return 1
         case Uuid():
             return ID
+        case LargeBinary():
+            return b"x"
         case ARRAY():
             return [ID]
         case DateTime():
