@@ -15,9 +15,11 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
+from ignition_ext.caps import read_caps
 from ignition_ext.database import Database, database_now
 from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
 from ignition_ext.models import Tenant, TenantSetting
+from ignition_ext.values import Channel
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """As campaign files write it: it becomes a folder, a tag and part of a deployment's name."""
@@ -28,6 +30,12 @@ UNFIT_PERCENT, INVALID_PERCENT = "preflight.unfit_percent", "preflight.invalid_p
 """Settings that pre-flight lets pass: of messages that cannot go out, of rows that are nobody."""
 CONCURRENT_RUNS = "concurrency.runs"
 """The setting for how many runs of a tenant's may be under way at once."""
+CAPS = {"caps.email": Channel.EMAIL, "caps.sms": Channel.SMS}
+"""Settings that are frequency caps: how many messages an address gets within how many days."""
+PREFERENCE_TOPICS = "preferences.topics"
+"""The setting for what recipients may choose among: a list of names."""
+MOST_TOPICS = 50
+"""Topics: beyond what a person reads through on one page."""
 HIGHEST_RATE = 100_000
 """Messages a second: beyond any server, so a slip of the pen."""
 MOST_RUNS = 1_000
@@ -151,6 +159,10 @@ async def set_tenant_setting(
         value = checked_percent(key, value)
     if key == CONCURRENT_RUNS and value is not None:
         value = checked_count(key, value)
+    if key in CAPS and value is not None:
+        read_caps(key, value)
+    if key == PREFERENCE_TOPICS and value is not None:
+        value = checked_topics(key, value)
     if not SETTING_KEY.fullmatch(key):
         raise ConfigurationError(
             f"{key!r} cannot be the name of a setting.",
@@ -240,6 +252,24 @@ def checked_count(key: str, value: Any) -> int:
             mend=f"Give a whole number from 1 to {MOST_RUNS}; null for no limit.",
         )
     return value
+
+
+def checked_topics(key: str, value: Any) -> list[str]:
+    """Names of topics, each once.
+
+    Raises:
+        ConfigurationError: the value is no such list.
+    """
+    fits = isinstance(value, list) and all(
+        isinstance(topic, str) and NAME.fullmatch(topic) for topic in value
+    )
+    if not fits or len(set(value)) != len(value) or len(value) > MOST_TOPICS:
+        raise ConfigurationError(
+            f"{value!r} cannot be {key}.",
+            mend='Give a list of names such as ["news", "offers"]: small letters, digits, hyphens,'
+            f" at most {MOST_TOPICS}; null for none.",
+        )
+    return list(value)
 
 
 def checked_timezone(timezone: str) -> str:

@@ -67,7 +67,7 @@ async def suppress(
         actor: who, as in the audit log.
     """
     wanted = await normalised(session, tenant_id, channel, addresses)
-    insert = postgresql.insert if _is_postgres(session) else sqlite.insert
+    insert = postgresql.insert if is_postgres(session) else sqlite.insert
     now, added = utc_now(), list[int]()
     for chunk in chunks(wanted):
         rows = [
@@ -159,5 +159,6 @@ def chunks(addresses: Sequence[str]) -> list[list[str]]:
     return list(iter(lambda: list(islice(rest, CHUNK)), []))
 
 
-def _is_postgres(session: AsyncSession) -> bool:
+def is_postgres(session: AsyncSession) -> bool:
+    """Whether the session is on PostgreSQL; else it is on SQLite."""
     return session.get_bind().dialect.name == "postgresql"

@@ -7,6 +7,12 @@ from ignition_ext.models.audit import AuditHead, AuditLog
 from ignition_ext.models.budget import BindSlot, Circuit, CircuitTrouble, RateBudget
 from ignition_ext.models.campaign import Campaign, CampaignRun, CampaignVersion
 from ignition_ext.models.chain import ChainArrival, ChainRelease, ReleaseState
+from ignition_ext.models.consent import (
+    CappedMessage,
+    ForgottenAddress,
+    ForgottenKey,
+    Preference,
+)
 from ignition_ext.models.mail_report import MailReport
 from ignition_ext.models.message import (
     Message,
@@ -38,6 +44,7 @@ __all__ = [
     "Campaign",
     "CampaignRun",
     "CampaignVersion",
+    "CappedMessage",
     "ChainArrival",
     "ChainRelease",
     "Circuit",
@@ -45,6 +52,8 @@ __all__ = [
     "DeliveryState",
     "EndpointState",
     "MailReport",
+    "ForgottenAddress",
+    "ForgottenKey",
     "Message",
     "MessageDue",
     "MessageEvent",
@@ -52,6 +61,7 @@ __all__ = [
     "MessagePart",
     "OutboxEvent",
     "OutcomeCursor",
+    "Preference",
     "RateBudget",
     "Receipt",
     "RecipientRow",
