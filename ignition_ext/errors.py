@@ -5,6 +5,7 @@
     IgnitionError
     ├── ConfigurationError        a setting, block or file has to be changed first
     │   ├── CampaignFileError     the same, with the line and field of a campaign file
+    │   ├── RateCardError         a price list cannot be read, with its line
     │   └── ScheduleError         a schedule that cannot be read or never fires  (ValueError)
     ├── NotFoundError             a tenant, campaign, run … that does not exist  (LookupError)
     ├── ConflictError             someone else changed the thing meanwhile
@@ -19,6 +20,7 @@
         ├── AuthenticationFailed  user or password refused
         ├── Throttled             the server asks to come back later
         │   └── MustWait          we leave it alone ourselves: its circuit is open, its binds used
+        │       └── BudgetExhausted   no money is left for another message
         └── ProtocolViolation     the server answers nonsense
 
 A message names the thing, the place and the mend. Results for single recipients are values
@@ -63,6 +65,15 @@ class CampaignFileError(ConfigurationError):
         self.path, self.line, self.field = path, line, field
         place = f"{path}:{line}" if line else path
         super().__init__(f"{place}: {f'{field}: ' if field else ''}{message}", mend=mend)
+
+
+class RateCardError(ConfigurationError):
+    """A price list cannot be read; ``line`` is from 1, 0 where it is no single one."""
+
+    def __init__(self, message: str, *, path: str = "", line: int = 0, mend: str = "") -> None:
+        self.path, self.line = path, line
+        place = ":".join(str(part) for part in (path, line or "") if part)
+        super().__init__(f"{place}: {message}" if place else message, mend=mend)
 
 
 class ScheduleError(ConfigurationError, ValueError):
@@ -186,6 +197,10 @@ class MustWait(Throttled):
 
     Whoever meets it gives its messages back and comes again after ``retry_after``.
     """
+
+
+class BudgetExhausted(MustWait):
+    """No money is left for another message; it comes again when the budget allows."""
 
 
 class ProtocolViolation(ChannelError):
