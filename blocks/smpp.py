@@ -16,7 +16,7 @@ from ignition_ext.channels.smpp import (
     SmppTransport,
     SmscOffer,
 )
-from ignition_ext.channels.smpp.desk import Store
+from ignition_ext.channels.smpp.desk import Inbox, Store
 from ignition_ext.channels.smpp.slot import Slot, no_limit
 from ignition_ext.errors import ConfigurationError
 
@@ -291,6 +291,7 @@ class SmppGateway(Block):
         receipt_linger: float = 0,
         slot: Slot = no_limit,
         senders: int = 1,
+        on_incoming: Inbox | None = None,
     ) -> SmppTransport:
         """What sends through this gateway; opens no connection yet.
 
@@ -301,10 +302,11 @@ class SmppGateway(Block):
             slot: entered around each bind, where binds are counted.
             senders: how many share the block's binds; each opens no more than its part, rounded
                 up, so that none has to wait for another to end.
+            on_incoming: stores texts from handsets; acknowledged when it returned.
         """
         options = self.options(drain_seconds=drain_seconds)
         options = replace(options, binds=-(-options.binds // senders))
-        return SmppTransport(options, on_receipts, receipt_linger, slot)
+        return SmppTransport(options, on_receipts, receipt_linger, slot, on_incoming)
 
     async def check(self) -> SmscOffer:
         """Bind and unbind without sending.

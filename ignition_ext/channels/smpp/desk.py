@@ -1,12 +1,14 @@
-"""Takes receipts from the binds, has them stored, and only then acknowledges them."""
+"""Takes receipts and texts from the binds, has them stored, and only then acknowledges them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 from ignition_ext.channels.smpp import codec, packed
+from ignition_ext.channels.smpp.incoming import SmsFragment, read_incoming
 from ignition_ext.channels.smpp.options import ReceiptIdFormat, SmppOptions
 from ignition_ext.channels.smpp.receipt import (
     SmppReceipt,
@@ -16,37 +18,54 @@ from ignition_ext.channels.smpp.receipt import (
     receipt_ids,
 )
 from ignition_ext.channels.smpp.session import Session
+from ignition_ext.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
 
 Store = Callable[[Sequence[SmppReceipt]], Awaitable[None]]
 """Stores receipts; when it returns they are safe. It may see a receipt twice."""
+Inbox = Callable[[Sequence[SmsFragment]], Awaitable[None]]
+"""The same for texts from handsets, or parts of such."""
+_Waiting: TypeAlias = tuple[Session, codec.Header, SmppReceipt | SmsFragment]
 
 _MOST_EARLY = 10_000
 """Receipts that came before their response, and those of other runs: only the first matter here,
 and those are few. Forgetting them costs a wait, never a receipt."""
 
-_BATCH = 500
-"""Receipts stored together at most; the SMSC waits for its answers meanwhile."""
+_BATCH = 1000
+"""What is stored together at most; the SMSC waits for its answers meanwhile."""
+_MOST_WAITING = 20_000
+"""Some seconds' worth. An SMSC without a window of its own would fill the memory while the
+database is slow; it keeps what is refused."""
 
 
 class ReceiptDesk:
-    """Stores receipts in batches, in the order they came, and answers them.
+    """Stores what comes in batches, in the order it came, and answers it.
 
-    Without a ``store``, and when it fails, the answer is 0x64 (temporary error): the SMSC keeps
-    the receipt. The same goes for messages from handsets, which nobody here can store.
+    Without a ``store`` (an ``inbox`` for texts), and when that fails, the answer is 0x64
+    (temporary error): the SMSC keeps what it brought.
+
+    Attributes:
+        receipts: how many were stored.
+        texts: the same of texts and their parts.
+        refused: how many were answered 0x64.
+        heard_at: when something came last, by the loop's clock.
     """
 
-    def __init__(self, options: SmppOptions, store: Store | None) -> None:
-        self._options, self._store = options, store
-        self._waiting: list[tuple[Session, codec.Header, SmppReceipt]] = []
+    def __init__(self, options: SmppOptions, store: Store | None, inbox: Inbox | None) -> None:
+        self._options, self._store, self._inbox = options, store, inbox
+        self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_closed = False
         self.awaited = Awaited(options.receipt_id_format)
+        self.receipts = self.texts = self.refused = 0
+        self.heard_at = asyncio.get_running_loop().time()
 
     def take(self, session: Session, header: codec.Header, pdu: bytes) -> None:
         """Queue a deliver_sm or data_sm, or refuse it at once."""
+        self.heard_at = asyncio.get_running_loop().time()
         try:
             is_data = header.command == codec.DATA_SM
             deliver = codec.read_data(pdu) if is_data else packed.read_deliver(pdu)
@@ -54,18 +73,22 @@ class ReceiptDesk:
             logger.warning("Malformed deliver_sm from %s: %s", self._options.server, error)
             session.respond(header, codec.INVALID_COMMAND_LENGTH)
             return
-        if self._store is None or not is_receipt(deliver):
+        is_told = is_receipt(deliver)
+        is_wanted = (self._store if is_told else self._inbox) is not None
+        if not is_wanted or self._is_closed or len(self._waiting) >= _MOST_WAITING:
+            self.refused += 1
             session.respond(header, codec.RECEIVER_TEMPORARY_ERROR)
             return
-        receipt = read_receipt(
-            deliver,
-            bind=self._options.bind_name,
-            alphabet=self._options.default_alphabet,
-            id_format=self._options.receipt_id_format,
+        item = (
+            self._read(deliver) if is_told else read_incoming(deliver, bind=self._options.bind_name)
         )
-        self._waiting.append((session, header, receipt))
+        self._waiting.append((session, header, item))
         self._idle.clear()
         self._some.set()
+
+    def close(self) -> None:
+        """Take nothing more; what waits is still stored and answered."""
+        self._is_closed = True
 
     async def run(self) -> None:
         """Store and answer until cancelled."""
@@ -74,7 +97,8 @@ class ReceiptDesk:
             batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
             if not self._waiting:
                 self._some.clear()
-            await self._handle(batch)
+            await self._handle([one for one in batch if isinstance(one[2], SmppReceipt)])
+            await self._handle([one for one in batch if isinstance(one[2], SmsFragment)])
             if not self._waiting:
                 self._idle.set()
 
@@ -82,19 +106,47 @@ class ReceiptDesk:
         """Wait until nothing that came is unanswered."""
         await self._idle.wait()
 
-    async def _handle(self, batch: list[tuple[Session, codec.Header, SmppReceipt]]) -> None:
-        assert self._store is not None
-        status = codec.OK
+    def _read(self, deliver: codec.Deliver) -> SmppReceipt:
+        return read_receipt(
+            deliver,
+            bind=self._options.bind_name,
+            alphabet=self._options.default_alphabet,
+            id_format=self._options.receipt_id_format,
+        )
+
+    async def _handle(self, batch: list[_Waiting]) -> None:
+        """Store and answer what is of one kind."""
+        if not batch:
+            return
         try:
-            await self._store([receipt for _, _, receipt in batch])
-        except Exception:
+            await self._keep([item for _, _, item in batch])
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, DatabaseError):
+                # One that cannot be stored must not hold up the others for ever.
+                for one in batch:
+                    await self._handle([one])
+                return
             # Whatever kept it from being stored: the SMSC shall keep it and try again.
-            logger.exception("%d receipts could not be stored, the SMSC keeps them", len(batch))
-            status = codec.RECEIVER_TEMPORARY_ERROR
-        for session, header, receipt in batch:
+            logger.exception("%d could not be stored, the SMSC keeps them", len(batch))
+            self._answer(batch, codec.RECEIVER_TEMPORARY_ERROR)
+        else:
+            self._answer(batch, codec.OK)
+
+    async def _keep(self, items: Sequence[Any]) -> None:
+        store: Any = self._store if isinstance(items[0], SmppReceipt) else self._inbox
+        assert store is not None
+        await store(items)
+
+    def _answer(self, batch: list[_Waiting], status: int) -> None:
+        for session, header, item in batch:
             session.respond(header, status)
-            if status == codec.OK:
-                self.awaited.received(receipt)
+            if status != codec.OK:
+                self.refused += 1
+            elif isinstance(item, SmppReceipt):
+                self.receipts += 1
+                self.awaited.received(item)
+            else:
+                self.texts += 1
 
 
 class Awaited:

@@ -25,12 +25,16 @@ from ignition_ext.values import Delivery, MessageId, Outcome, OutcomeKind, PartO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmsEnvelope:
-    """An SMS to send: ``source`` and ``destination`` as people write them, ``text`` rendered."""
+    """An SMS to send: ``source`` and ``destination`` as people write them, ``text`` rendered.
+
+    Without ``wants_receipt`` the SMSC is not asked for any.
+    """
 
     message_id: MessageId
     source: str
     destination: str
     text: str
+    wants_receipt: bool = True
 
 
 class Part:

@@ -18,7 +18,7 @@ from ignition_ext.channels.smpp.segment import TextRefused, segment
 from ignition_ext.values import FailureClass, Outcome, OutcomeKind
 
 _UDH_INDICATOR = 0x40
-_FINAL_RECEIPT = 1
+_NO_RECEIPT, _FINAL_RECEIPT = 0, 1
 
 _REMEMBERED = 10_000
 """Recipients whose last reference is kept; about 1 MB. One that fell out starts anew at random."""
@@ -70,6 +70,7 @@ def prepare(
             max_parts=options.max_parts,
             replace_typography=options.replace_typography,
         )
+        wanted = _FINAL_RECEIPT if envelope.wants_receipt else _NO_RECEIPT
         return tuple(
             [
                 submit_body(
@@ -79,7 +80,7 @@ def prepare(
                         short_message=part,
                         data_coding=segmented.data_coding,
                         esm_class=_UDH_INDICATOR if segmented.has_header else 0,
-                        registered_delivery=_FINAL_RECEIPT,
+                        registered_delivery=wanted,
                     )
                 )
                 for part in segmented.parts

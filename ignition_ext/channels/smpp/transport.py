@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from ignition_ext.channels.smpp import codec
 from ignition_ext.channels.smpp.connect import SmscOffer, open_session
 from ignition_ext.channels.smpp.delivery import DeliveryRun
-from ignition_ext.channels.smpp.desk import ReceiptDesk, Store
+from ignition_ext.channels.smpp.desk import Inbox, ReceiptDesk, Store
 from ignition_ext.channels.smpp.message import Part, SmsEnvelope
 from ignition_ext.channels.smpp.options import BindType, SmppOptions
 from ignition_ext.channels.smpp.prepare import References
@@ -28,6 +28,7 @@ class SmppTransport:
         receipt_linger: seconds to stay bound for receipts after the last answer, counted anew
             with each receipt; 0 to unbind at once.
         slot: entered for each bind before it is opened, left when it is closed.
+        on_incoming: stores texts from handsets, acknowledged as receipts are.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class SmppTransport:
         on_receipts: Store | None = None,
         receipt_linger: float = 0,
         slot: Slot = no_limit,
+        on_incoming: Inbox | None = None,
     ) -> None:
         self.options, self._slot = options, slot
         self._on_receipts, self._linger = on_receipts, receipt_linger
+        self._on_incoming = on_incoming
         self._references = References(wide=options.wide_reference)
 
     @property
@@ -63,7 +66,7 @@ class SmppTransport:
                 mend="Set the block's bind to transceiver or transmitter.",
             )
         linger = self._linger if self._on_receipts and self._hears else 0.0
-        desk = ReceiptDesk(self.options, self._on_receipts)
+        desk = ReceiptDesk(self.options, self._on_receipts, self._on_incoming)
         run = DeliveryRun(self.options, journal, self._references, desk, self._slot, linger)
         await run.run(envelopes, stop)
 
