@@ -75,6 +75,13 @@ class Settings(BaseSettings):
             " nothing new is signed with them."
         ),
     )
+    web_url: str = Field(
+        default="",
+        description=(
+            "Public address of `ignition web`, which links in messages begin with, such as"
+            " `https://mail.example.com`; empty: no links. A tenant's `web.url` goes before it."
+        ),
+    )
     lease_seconds: float = Field(
         default=60.0,
         gt=0,

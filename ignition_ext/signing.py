@@ -1,8 +1,8 @@
 """Signed tokens: what we hand out in links and return addresses, and trust when it comes back.
 
 A token is its payload with a message authentication code (HMAC-SHA256, RFC 2104) before it. The
-payload can be read by anyone who has the token, so it holds ids and no addresses; it cannot be
-changed or made without the key. Each purpose has a key of its own, derived from the one secret, so
+payload can be read by anyone who has the token, unless it is sealed; it cannot be changed or made
+without the key. Each purpose has a key of its own, derived from the one secret, so
 that a token for one thing is worth nothing for another. Tokens have no end of their own.
 
 ======== ======================= ================ ================================================
@@ -10,7 +10,11 @@ form     alphabet                code             where
 ======== ======================= ================ ================================================
 long     base64url, no padding   16 of 32 bytes   links
 short    base32, lower case      10 of 32 bytes   local parts of addresses, whose case gets lost
+sealed   base64url, no padding   16 bytes         links whose payload nobody may read
 ======== ======================= ================ ================================================
+
+A sealed token is encrypted besides (AES-SIV, RFC 5297, which needs no random number and whose code
+authenticates): its payload may hold an address.
 
 Sixteen bytes are RFC 2104's least (half of the hash). Ten leave 2^80 tries, each of them a message
 to us, for what fits into the 64 octets of a local part (RFC 5321, 4.5.3.1.1).
@@ -21,11 +25,15 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import lru_cache
+from hashlib import sha256, sha512
 from pathlib import Path
 from secrets import token_urlsafe
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from pydantic import SecretStr
 
 from ignition_ext.errors import ConfigurationError, TokenError
@@ -49,6 +57,7 @@ a thought when strangers send it."""
 
 _LONG = b"ignition token 1\0"
 _SHORT = b"ignition short token 1\0"
+_SEALED = b"ignition sealed token 1\0"
 _MEND = (
     "Set IGNITION_SIGNING_KEY to the same secret on all nodes (`openssl rand -base64 32` makes one)"
     ", or make the folder of the key file writable."
@@ -64,6 +73,7 @@ class Signer:
 
     long_keys: tuple[bytes, ...]
     short_keys: tuple[bytes, ...]
+    sealing_keys: tuple[bytes, ...]
 
     @classmethod
     def of(cls, purpose: str, settings: Settings | None = None) -> Signer:
@@ -77,6 +87,7 @@ class Signer:
         return cls(
             tuple(hmac.digest(secret, _LONG + name, sha256) for secret in secrets),
             tuple(hmac.digest(secret, _SHORT + name, sha256) for secret in secrets),
+            tuple(hmac.digest(secret, _SEALED + name, sha512) for secret in secrets),
         )
 
     def token(self, payload: bytes) -> str:
@@ -88,6 +99,10 @@ class Signer:
         """The payload as a token that survives in lower case; 5 bytes become 8 characters."""
         code = hmac.digest(self.short_keys[0], payload, sha256)[:SHORT_CODE_BYTES]
         return _base32(code + payload)
+
+    def sealed(self, payload: bytes) -> str:
+        """The payload as a token for links that shows nothing of it; 16 bytes longer than it is."""
+        return _base64(_cipher(self.sealing_keys[0]).encrypt(payload, None))
 
     def read_token(self, text: str) -> bytes:
         """The payload of a token.
@@ -113,6 +128,20 @@ class Signer:
         if raw is None or _base32(raw) != lower:
             raise _refused()
         return _checked(raw, self.short_keys, SHORT_CODE_BYTES)
+
+    def opened(self, text: str) -> bytes:
+        """The payload of a sealed token.
+
+        Raises:
+            TokenError: it is not one of ours for this purpose.
+        """
+        raw = _decoded(text)
+        if raw is None or _base64(raw) != text:
+            raise _refused()
+        for key in self.sealing_keys:
+            with suppress(InvalidTag, ValueError):
+                return _cipher(key).decrypt(raw, None)
+        raise _refused()
 
 
 def token(purpose: str, payload: bytes, *, settings: Settings | None = None) -> str:
@@ -194,6 +223,11 @@ def _checked(raw: bytes, keys: tuple[bytes, ...], length: int) -> bytes:
     ):
         raise _refused()
     return payload
+
+
+@lru_cache(maxsize=64)  # a few purposes with a few keys each: making one takes longer than using it
+def _cipher(key: bytes) -> AESSIV:
+    return AESSIV(key)
 
 
 def _base64(raw: bytes) -> str:

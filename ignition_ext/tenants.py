@@ -18,6 +18,7 @@ from ignition_ext import audit
 from ignition_ext.caps import read_caps
 from ignition_ext.database import Database, database_now
 from ignition_ext.errors import ConfigurationError, ConflictError, NotFoundError
+from ignition_ext.links import options as link_options
 from ignition_ext.models import Tenant, TenantSetting
 from ignition_ext.values import Channel
 
@@ -163,6 +164,8 @@ async def set_tenant_setting(
         read_caps(key, value)
     if key == PREFERENCE_TOPICS and value is not None:
         value = checked_topics(key, value)
+    if key in link_options.CHECKS and value is not None:
+        value = link_options.CHECKS[key](value, key)
     if not SETTING_KEY.fullmatch(key):
         raise ConfigurationError(
             f"{key!r} cannot be the name of a setting.",

@@ -202,6 +202,7 @@ class CampaignDefinition(_Part):
     block: Name
     from_: str = Field(alias="from", min_length=1, max_length=500)
     headers: dict[str, str] = Field(default_factory=dict, max_length=50)
+    unsubscribe: bool | None = Field(default=None, strict=True)
     attachments: list[str] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
     schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=MAX_SCHEDULES)
     tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS)
@@ -240,6 +241,13 @@ class CampaignDefinition(_Part):
         check_headers(value)
         if value and info.data.get("channel") is CampaignChannel.SMS:
             raise ValueError("an SMS has no headers")
+        return value
+
+    @field_validator("unsubscribe")
+    @classmethod
+    def _unsubscribe_fits(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        if value and info.data.get("channel") is CampaignChannel.SMS:
+            raise ValueError("is a header of emails; an SMS may show {{ unsubscribe_url }}")
         return value
 
     @field_validator("attachments")

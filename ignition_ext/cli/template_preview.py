@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from ignition_ext.errors import TemplateError
+from ignition_ext.links.personal import PREFERENCES_NAME, UNSUBSCRIBE_NAME
 from ignition_ext.models import Tenant
 from ignition_ext.templates.rendering import Renderer, TemplateSources
 from ignition_ext.values import Channel
@@ -65,14 +66,16 @@ def make_preview(
             "run": {"id": "preview", "name": "preview"},
         },
     )
+    names = {name: f"https://example.com/{name}" for name in (UNSUBSCRIBE_NAME, PREFERENCES_NAME)}
     document: dict[str, Any] = {"name": sources.name, "version": sources.version}
     document |= dict.fromkeys(("subject", "html", "text", "sms", "encoding", "units"))
     document["segments"] = []
     if Channel.EMAIL in sources.channels:
-        email = renderer.email(data, locale=locale, timezone=timezone)
+        email = renderer.email(data, locale=locale, timezone=timezone, names=names)
         document |= {"subject": email.subject, "html": email.html, "text": email.text}
     if Channel.SMS in sources.channels:
-        document |= _sms(renderer.sms(data, locale=locale, timezone=timezone), sources.name)
+        text = renderer.sms(data, locale=locale, timezone=timezone, names=names)
+        document |= _sms(text, sources.name)
     return Preview(name=sources.name, document=document)
 
 

@@ -16,14 +16,16 @@ from ignition_ext.campaigns.store import load as load_campaign
 from ignition_ext.delivery.workshop import EmailWorkshop, SmsWorkshop
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.ledger.retry import StandardRetry
+from ignition_ext.links import LinkPlan, link_plan
 from ignition_ext.models import CampaignRun
+from ignition_ext.settings import Settings
 from ignition_ext.templates.attachments import Attachment, load_attachment
 from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.mime_images import image_names
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
 from ignition_ext.templates.store import load as load_template
-from ignition_ext.tenants import tenants_runs
+from ignition_ext.tenants import tenant_settings, tenants_runs
 from ignition_ext.values import Channel, RunState
 
 
@@ -37,6 +39,8 @@ class CampaignPlan:
     environment: str
     limit: int | None = None
     attachments: Sequence[Attachment] = field(default=(), repr=False)
+    links: LinkPlan | None = field(default=None, repr=False)
+    """The links that messages carry, None for none."""
     tenants_runs: int | None = None
     """How many runs of the tenant's may be under way at once."""
     has_run: bool = False
@@ -111,9 +115,25 @@ async def plan_campaign(
         limit=limit,
         tenants_runs=await tenants_runs(session, stored.campaign.tenant_id),
         has_run=await _has_run(session, stored, template.version_id, limit),
+        links=await _links(session, stored, template.sources),
         attachments=[
             load_attachment(resolve_file(stored.base_path, name)) for name in definition.attachments
         ],
+    )
+
+
+async def _links(
+    session: AsyncSession, stored: StoredCampaign, template: TemplateSources
+) -> LinkPlan | None:
+    definition = stored.definition
+    has_own = any(name.lower() == "list-unsubscribe" for name in definition.headers)
+    return link_plan(
+        tenant_id=stored.campaign.tenant_id,
+        channel=definition.message_channel,
+        own=await tenant_settings(session, stored.campaign.tenant_id),
+        files=template.files,
+        wants_header=False if has_own else definition.unsubscribe,
+        settings=Settings(),
     )
 
 
@@ -169,6 +189,7 @@ def email_recipe(
         attachments=[attachment for attachment in plan.attachments if attachment not in inline],
         inline=inline,
         envelope_from=envelope_from,
+        links=plan.links,
     )
 
 
@@ -181,7 +202,7 @@ def email_workshop(
 
 def sms_workshop(plan: CampaignPlan, *, run: dict[str, Any]) -> SmsWorkshop:
     """Makes the campaign's text messages."""
-    return SmsWorkshop(renderer_of(plan, run=run), plan.stored.definition.from_)
+    return SmsWorkshop(renderer_of(plan, run=run), plan.stored.definition.from_, plan.links)
 
 
 def renderer_of(plan: CampaignPlan, *, run: dict[str, Any]) -> Renderer:

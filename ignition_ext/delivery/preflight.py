@@ -28,7 +28,7 @@ from ignition_ext.delivery.rehearsal import EmailRehearsal, SmsRehearsal
 from ignition_ext.errors import ConfigurationError, TemplateError
 from ignition_ext.settings import Settings
 from ignition_ext.tenants import INVALID_PERCENT, UNFIT_PERCENT, tenant_settings
-from ignition_ext.values import FailureClass
+from ignition_ext.values import Channel, FailureClass
 
 
 class ChannelBlock(Protocol):
@@ -188,7 +188,10 @@ async def check_campaign(
         found=found,
         answer=answer,
         estimate=expected,
-        findings=judge(found, answer, expected, await _thresholds(database, plan)),
+        findings=[
+            *judge(found, answer, expected, await _thresholds(database, plan)),
+            *_unsubscribing(plan),
+        ],
     )
 
 
@@ -254,6 +257,19 @@ def judge(
         *_hours(expected),
     ]
     return sorted(findings, key=lambda one: one.severity is not Severity.ERROR)
+
+
+def _unsubscribing(plan: CampaignPlan) -> list[Finding]:
+    """Whether bulk mail says how to end it; `unsubscribe: false` says that this is none."""
+    definition, links = plan.stored.definition, plan.links
+    if plan.channel is not Channel.EMAIL or definition.unsubscribe is False:
+        return []
+    has_header = links is not None and links.has_header
+    if has_header or any(name.lower() == "list-unsubscribe" for name in definition.headers):
+        return []
+    text = "the emails bear no List-Unsubscribe, which large mailbox providers ask of bulk mail"
+    mend = "Set unsubscribe: true, or false where this is no bulk mail; see docs/web.md."
+    return [Finding(severity=Severity.WARNING, text=text, mend=mend)]
 
 
 def _server(answer: Answer) -> list[Finding]:

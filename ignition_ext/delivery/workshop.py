@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ignition_ext.channels.smpp import SmsEnvelope
 from ignition_ext.channels.smtp import EmailEnvelope
 from ignition_ext.ledger.contract import ClaimedMessage
+from ignition_ext.links import LinkPlan
 from ignition_ext.templates.email_maker import EmailMaker
 from ignition_ext.templates.rendering.renderer import Renderer
 
@@ -37,12 +38,19 @@ class SmsWorkshop:
 
     renderer: Renderer
     source: str
+    links: LinkPlan | None = None
 
     def build(self, message: ClaimedMessage) -> SmsEnvelope:
         """One SMS."""
+        names = None
+        if self.links is not None:
+            token = self.links.token(message.id, message.channel, message.address)
+            names = self.links.names(token)
         return SmsEnvelope(
             message_id=message.id,
             source=self.source,
             destination=message.address,
-            text=self.renderer.sms(message.data, locale=message.locale, timezone=message.timezone),
+            text=self.renderer.sms(
+                message.data, locale=message.locale, timezone=message.timezone, names=names
+            ),
         )

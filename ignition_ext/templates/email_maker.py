@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ignition_ext.links import LinkPlan
+from ignition_ext.links.personal import ONE_CLICK_POST
 from ignition_ext.templates.attachments import Attachment
 from ignition_ext.templates.mime import ComposedEmail, EmailComposer
+from ignition_ext.templates.mime_headers import token_field
 from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
-from ignition_ext.values import MessageId
+from ignition_ext.values import Channel, MessageId
+
+
+_POST_FIELD = token_field("List-Unsubscribe-Post", ONE_CLICK_POST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,7 @@ class EmailMaker:
 
     renderer: Renderer
     composer: EmailComposer
+    links: LinkPlan | None = None
 
     def make(
         self,
@@ -35,9 +42,14 @@ class EmailMaker:
             TemplateError: it cannot be rendered for this recipient.
             ValueError: its address or a header cannot be put on the wire.
         """
-        rendered = self.renderer.email(data, locale=locale, timezone=timezone)
+        names, fields = None, b""
+        if self.links is not None and (self.links.are_named or self.links.has_header):
+            token = self.links.token(key, Channel.EMAIL, address)
+            names = self.links.names(token) if self.links.are_named else None
+            fields = list_fields(self.links, token) if self.links.has_header else b""
+        rendered = self.renderer.email(data, locale=locale, timezone=timezone, names=names)
         return self.composer.compose(
-            key, address, rendered, name=display_name(data), date=datetime.now(UTC)
+            key, address, rendered, name=display_name(data), date=datetime.now(UTC), fields=fields
         )
 
 
@@ -52,6 +64,7 @@ class EmailRecipe:
         sender: of the ``From`` header.
         headers: the campaign's own.
         envelope_from: of ``MAIL FROM``; None takes the sender's address.
+        links: that the messages carry; None for none.
     """
 
     sources: TemplateSources
@@ -63,6 +76,7 @@ class EmailRecipe:
     attachments: Sequence[Attachment]
     inline: Sequence[Attachment]
     envelope_from: str | None
+    links: LinkPlan | None = None
 
     def maker(self) -> EmailMaker:
         """A maker of its own.
@@ -81,7 +95,12 @@ class EmailRecipe:
             inline=self.inline,
             envelope_from=self.envelope_from,
         )
-        return EmailMaker(renderer, composer)
+        return EmailMaker(renderer, composer, self.links)
+
+
+def list_fields(links: LinkPlan, token: str) -> bytes:
+    """List-Unsubscribe and List-Unsubscribe-Post (RFC 8058 section 3.1), as header lines."""
+    return token_field("List-Unsubscribe", links.list_unsubscribe(token)) + _POST_FIELD
 
 
 def display_name(data: Mapping[str, Any]) -> str:

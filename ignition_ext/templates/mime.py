@@ -135,8 +135,17 @@ class EmailComposer:
         *,
         name: str = "",
         date: datetime,
+        fields: bytes = b"",
     ) -> ComposedEmail:
         """The bytes for one recipient; the same arguments give the same bytes.
+
+        Args:
+            message_id: the left side of Message-ID, and of boundaries.
+            address: the recipient's.
+            rendered: subject and texts.
+            name: the recipient's.
+            date: of the Date field.
+            fields: header lines of this message alone, as :mod:`.mime_headers` writes them.
 
         Raises:
             TemplateError: subject, name or address hold a line break or are otherwise unfit, a text
@@ -153,6 +162,7 @@ class EmailComposer:
                 b"Message-ID: <",
                 str(message_id).encode(),
                 self._message_id_end,
+                fields,
                 b"MIME-Version: 1.0\r\n",
                 *self._body(message_id, rendered),
             ]

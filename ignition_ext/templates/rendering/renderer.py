@@ -96,9 +96,16 @@ class Renderer:
         self._parts(None)
 
     def email(
-        self, data: Mapping[str, Any], *, locale: str | None = None, timezone: str | None = None
+        self,
+        data: Mapping[str, Any],
+        *,
+        locale: str | None = None,
+        timezone: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> RenderedEmail:
         """Subject, HTML and text for one recipient.
+
+        ``names`` are further ones of this recipient, behind columns and before defaults.
 
         Raises:
             TemplateError: for this recipient only: a value is missing or does not fit.
@@ -106,6 +113,8 @@ class Renderer:
         parts = self._parts(locale)
         if parts.subject is None or (parts.html is None and parts.text is None):
             raise self._no_part("subject.txt and body.html or body.txt")
+        if names is not None:
+            data = _with_names(data, names)
         context, zone = self._context(data), self._zone(timezone)
         subject = self._subject(parts.subject, context, zone)
         html = None if parts.html is None else self._render(parts.html, context, zone)
@@ -116,9 +125,16 @@ class Renderer:
         return RenderedEmail(subject=subject, html_pieces=html, text_pieces=text)
 
     def sms(
-        self, data: Mapping[str, Any], *, locale: str | None = None, timezone: str | None = None
+        self,
+        data: Mapping[str, Any],
+        *,
+        locale: str | None = None,
+        timezone: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> str:
         """The text message for one recipient, blanks around it removed.
+
+        ``names`` are further ones of this recipient, behind columns and before defaults.
 
         Raises:
             TemplateError: for this recipient only: a value is missing or does not fit.
@@ -126,6 +142,8 @@ class Renderer:
         parts = self._parts(locale)
         if parts.sms is None:
             raise self._no_part("sms.txt")
+        if names is not None:
+            data = _with_names(data, names)
         text = "".join(self._render(parts.sms, self._context(data), self._zone(timezone)))
         if not text.isascii():
             text = text.translate(_SMS_SPACES)
@@ -245,6 +263,10 @@ def babel_locale(locale: str | None, default: str) -> Locale:
         except (ValueError, UnknownLocaleError):
             continue
     return Locale("en")
+
+
+def _with_names(data: Mapping[str, Any], names: Mapping[str, str]) -> Mapping[str, Any]:
+    return {**data, **{name: names[name] for name in names if data.get(name) in (None, "")}}
 
 
 def _shown(template: Template, values: dict[str, Any]) -> list[str]:

@@ -18,8 +18,10 @@ from ignition_ext.templates.rendering.sandbox import TemplateEnvironment, resolv
 from ignition_ext.templates.rendering.sources import MANIFEST, TemplateSources, part_of
 from ignition_ext.values import Channel
 
-GLOBAL_NAMES = frozenset({"recipient", "campaign", "tenant", "run"})
-"""What every template sees beside the recipient's columns."""
+GLOBAL_NAMES = frozenset(
+    {"recipient", "campaign", "tenant", "run", "unsubscribe_url", "preferences_url"}
+)
+"""What every template sees beside the recipient's columns; the links where there are pages."""
 
 _MAPPING_METHODS = frozenset({"get", "items", "keys", "values"})
 _PARTS_OF_CHANNEL = {

@@ -52,6 +52,7 @@ class Setting:
             "template": "news",
             "block": "mail",
             "from": "Acme <news@acme.example>",
+            "unsubscribe": False,
         }
         definition = CampaignDefinition.model_validate(said | changes)
         await apply(self.database, definition, base_path=self.folder, actor="test")
@@ -175,6 +176,26 @@ async def test_rows_that_are_nobody_refuse_the_run_when_they_are_too_many(
     (finding,) = checked.findings
     assert finding.severity is Severity.ERROR
     assert finding.text == "2 of 3 rows (66.7 %) are no recipient, more than 50 %"
+
+
+async def test_bulk_mail_without_a_way_out_is_warned_of(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless it says that it is none, bears the header, or the tenant's mail does."""
+    setting.write("email,name,count", "ada@example.com,Ada,1")
+    monkeypatch.setenv("IGNITION_WEB_URL", "https://mail.acme.example")
+    own = {"List-Unsubscribe": "<mailto:stop@acme.example>"}
+    async with CaptureSmtpServer() as server:
+        silent = await setting.check(await setting.plan(unsubscribe=None), mail(server))
+        others = [
+            await setting.check(await setting.plan(**said), mail(server))
+            for said in ({}, {"unsubscribe": True}, {"unsubscribe": None, "headers": own})
+        ]
+
+    (finding,) = silent.findings
+    assert finding.severity is Severity.WARNING
+    assert "List-Unsubscribe" in finding.text
+    assert [other.findings for other in others] == [[], [], []]
 
 
 async def test_nobody_to_write_to_refuses_the_run(setting: Setting) -> None:
