@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ignition_ext import audit
 from ignition_ext.database import Database
-from ignition_ext.ledger import endings, leases, segments, settling, snapshots
+from ignition_ext.ledger import endings, held, leases, segments, settling, snapshots
 from ignition_ext.ledger.accepted import Accepted, split
 from ignition_ext.ledger.contract import (
     Effect,
@@ -71,7 +71,11 @@ class SqlLedger(Ledger):
         """What ``body`` returns, which only reads."""
 
     async def snapshot(
-        self, run: RunRef, batches: AsyncIterator[Sequence[NewMessage]]
+        self,
+        run: RunRef,
+        batches: AsyncIterator[Sequence[NewMessage]],
+        *,
+        is_held: bool = False,
     ) -> SnapshotResult:
         added = known = 0
         if await self.look(partial(snapshots.is_whole, run=run)):
@@ -79,7 +83,8 @@ class SqlLedger(Ledger):
             return SnapshotResult(added=0, known=known)
         async with aclosing(prepare_ahead(batches, self.prepare)) as prepared:
             async for batch in prepared:
-                new, goes_on = await self.transact(partial(snapshots.add, run=run, batch=batch))
+                body = partial(snapshots.add, run=run, batch=batch, is_held=is_held)
+                new, goes_on = await self.transact(body)
                 added += new
                 if not goes_on:
                     break
@@ -98,6 +103,9 @@ class SqlLedger(Ledger):
                 duplicates=duplicates,
             )
         )
+
+    async def release_held(self, run: RunRef, *, upto: int) -> int:
+        return await self._in_chunks(partial(held.release, run=run, upto=upto, limit=CHUNK))
 
     async def claim(self, run: RunRef, *, limit: int, lease: timedelta) -> Lease:
         while True:
@@ -190,6 +198,7 @@ class SqlLedger(Ledger):
             waiting = await self._in_chunks(
                 partial(endings.stop_waiting, run=run, state=state, limit=CHUNK)
             )
+            waiting += await self._in_chunks(partial(held.stop, run=run, state=state, limit=CHUNK))
             total += waiting
             rows = await self.look(lambda work: work.fetch("read_leases", run_id=run.id))
             for (key,) in rows:

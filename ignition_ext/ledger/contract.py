@@ -218,12 +218,17 @@ class Ledger(Protocol):
     """Every message of every run, in one named state."""
 
     async def snapshot(
-        self, run: RunRef, batches: AsyncIterator[Sequence[NewMessage]]
+        self,
+        run: RunRef,
+        batches: AsyncIterator[Sequence[NewMessage]],
+        *,
+        is_held: bool = False,
     ) -> SnapshotResult:
         """Add a run's messages, each batch in its own transaction; a second time adds nothing.
 
         Stops early when the run holds its ``max_messages``, was cancelled, or was finished by
-        another; ``batches`` is not read at all when the snapshot is whole already.
+        another; ``batches`` is not read at all when the snapshot is whole already. With
+        ``is_held`` no claim sees them before :meth:`release_held` lets them go.
         """
         ...
 
@@ -233,6 +238,14 @@ class Ledger(Protocol):
         """Mark the run's snapshot as whole, with what the source did not yield.
 
         Changes nothing when it is whole already, or when the run is over or cancelled.
+        """
+        ...
+
+    async def release_held(self, run: RunRef, *, upto: int) -> int:
+        """Let more of a run in steps be claimed, ``upto`` of it in all; returns how many.
+
+        They are a fair sample of what is held: each drew its place in the snapshot. Nothing of a
+        run that is paused, over or past its deadline, or whose snapshot is not whole.
         """
         ...
 

@@ -20,7 +20,7 @@ async def stop_waiting(work: Work, run: RunRef, state: MessageState, limit: int)
     if not ids:
         return 0
     held = [row for row in await work.lock("lock_ids", ids=ids) if row.state in WAITING]
-    await work.apply(_stopped(held, state))
+    await work.apply(stopped(held, state))
     return len(held)
 
 
@@ -31,13 +31,14 @@ async def stop_claimed(work: Work, run: RunRef, state: MessageState, lease_id: L
         return 0
     held = await work.lock_held(lease)
     claimed = [row for row in held if row.state is MessageState.CLAIMED]
-    await work.apply(_stopped(claimed, state))
+    await work.apply(stopped(claimed, state))
     if len(claimed) == len(held):
         await drop(work, lease)
     return len(claimed)
 
 
-def _stopped(held: Sequence[Held], state: MessageState) -> list[Change]:
+def stopped(held: Sequence[Held], state: MessageState) -> list[Change]:
+    """The changes that end locked messages."""
     return [Change(held=row, steps=(state,), attempts=row.attempts) for row in held]
 
 

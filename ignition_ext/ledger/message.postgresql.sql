@@ -166,7 +166,8 @@ SELECT coalesce(failure_class, 'unknown'), count(*) FROM message
 
 -- name: is_open
 SELECT EXISTS (SELECT FROM message_due WHERE run_id = %(run_id)s)
-       OR EXISTS (SELECT FROM sender_lease WHERE run_id = %(run_id)s);
+       OR EXISTS (SELECT FROM sender_lease WHERE run_id = %(run_id)s)
+       OR EXISTS (SELECT FROM message_held WHERE run_id = %(run_id)s);
 
 -- name: list_messages
 -- One page, after the last address of the page before; uq_message_address gives the order.

@@ -112,7 +112,8 @@ SELECT coalesce(failure_class, 'unknown'), count(*) FROM message
 
 -- name: is_open
 SELECT EXISTS (SELECT 1 FROM message_due WHERE run_id = :run_id)
-       OR EXISTS (SELECT 1 FROM sender_lease WHERE run_id = :run_id);
+       OR EXISTS (SELECT 1 FROM sender_lease WHERE run_id = :run_id)
+       OR EXISTS (SELECT 1 FROM message_held WHERE run_id = :run_id);
 
 -- name: list_messages
 -- One page, after the last address of the page before; uq_message_address gives the order.

@@ -29,7 +29,11 @@ _SEPARATOR = "\x1f"
 _STATEMENTS: Mapping[str, bytes] = {
     name: text.encode()
     for name, text in load_statements(
-        "message.postgresql.sql", "lease.postgresql.sql", "part.postgresql.sql"
+        "message.postgresql.sql",
+        "lease.postgresql.sql",
+        "part.postgresql.sql",
+        "wishes.postgresql.sql",
+        "held.postgresql.sql",
     ).items()
 }
 

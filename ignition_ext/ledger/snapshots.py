@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
+from ignition_ext.ledger import held
 from ignition_ext.ledger.contract import NewMessage
 from ignition_ext.ledger.work import Prepared, Work
 from ignition_ext.values import RunRef, RunState
@@ -21,8 +22,12 @@ async def count(work: Work, run: RunRef) -> int:
     return int(number)
 
 
-async def add(work: Work, run: RunRef, batch: Prepared) -> tuple[int, bool]:
-    """Add a batch under the run's lock; returns how many, and whether more may follow."""
+async def add(work: Work, run: RunRef, batch: Prepared, is_held: bool) -> tuple[int, bool]:
+    """Add a batch under the run's lock; returns how many, and whether more may follow.
+
+    Args:
+        is_held: the run goes out in steps, which let its messages go later.
+    """
     row = await work.run("lock_run", run)
     if row.has_snapshot or row.state not in (RunState.OPEN, RunState.PAUSED):
         return 0, False
@@ -30,6 +35,8 @@ async def add(work: Work, run: RunRef, batch: Prepared) -> tuple[int, bool]:
     if row.max_messages is not None:
         room = max(row.max_messages - await count(work, run), 0)
     added = await work.add_messages(run, batch, room) if batch.count and room != 0 else 0
+    if added and is_held:
+        await held.hold(work, run)
     return added, room is None or added < room
 
 

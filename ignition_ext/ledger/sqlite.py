@@ -24,7 +24,13 @@ from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
 from ignition_ext.values import LeaseId, MessageId, RunRef
 
 T = TypeVar("T")
-_STATEMENTS = load_statements("message.sqlite.sql", "lease.sqlite.sql", "part.sqlite.sql")
+_STATEMENTS = load_statements(
+    "message.sqlite.sql",
+    "lease.sqlite.sql",
+    "part.sqlite.sql",
+    "wishes.sqlite.sql",
+    "held.sqlite.sql",
+)
 FEW = 400
 """Rows whose transaction is over in some milliseconds: handing it to a thread costs as much."""
 _TIME = "%Y-%m-%d %H:%M:%S.%f"

@@ -191,11 +191,17 @@ class Scene:
         )
 
     async def _check_due(self, messages: Sequence[Any], where: dict[str, Any]) -> None:
-        """What waits stands in message_due, once and with its own time; nothing else does."""
+        """What waits stands in message_due, once and with its own time, or is held by its step."""
         due = await self.execute(
             "SELECT id, not_before FROM message_due WHERE run_id = :run", **where
         )
-        waiting = [(row[0], row[4]) for row in messages if row[1] in _WAITING]
+        rows = await self.execute("SELECT id FROM message_held WHERE run_id = :run", **where)
+        held = {row[0] for row in rows}
+        pending = {row[0] for row in messages if row[1] == "pending"}
+        assert held <= pending
+        waiting = [
+            (row[0], row[4]) for row in messages if row[1] in _WAITING and row[0] not in held
+        ]
         assert sorted(map(str, due)) == sorted(map(str, waiting))
 
     async def _check_leases(self, messages: Sequence[Any], where: dict[str, Any]) -> None:
