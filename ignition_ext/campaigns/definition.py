@@ -106,6 +106,7 @@ class DeliverySpec(_Part):
     deadline: Duration | None = None
     patience: Duration | None = None
     quiet_hours: QuietSpan | None = None
+    ignore_caps: bool = False
     local_time: LocalTimeSpec = None
     ramp: list[Step] = Field(default_factory=list, max_length=MAX_STEPS)
     ramp_wait: Duration | None = None
@@ -205,6 +206,7 @@ class CampaignDefinition(_Part):
     unsubscribe: bool | None = Field(default=None, strict=True)
     attachments: list[str] = Field(default_factory=list, max_length=MAX_ATTACHMENTS)
     schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=MAX_SCHEDULES)
+    topic: Name | None = None
     tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS)
     priority: Priority = Priority.DEFAULT
     on_overlap: Overlap = Overlap.QUEUE

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 from ignition_ext.ledger import rules
 from ignition_ext.ledger.contract import ClaimedMessage, Lease
 from ignition_ext.ledger.rows import Change, HeldLease
+from ignition_ext.ledger.wishes import Terms, admit, read_terms
 from ignition_ext.ledger.work import Work
 from ignition_ext.values import LeaseId, MessageState, RunRef, RunState
+
+ClaimSome = Callable[[int], Awaitable[tuple[list[ClaimedMessage], int]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,9 @@ async def claim(work: Work, run: RunRef, limit: int, duration: timedelta, chunk:
     messages: list[ClaimedMessage] = []
     goes_on = False
     if row.state is RunState.OPEN and not row.is_overdue:
-        messages, goes_on = await _claim_due(work, run, lease_id, limit, chunk)
+        terms = await read_terms(work, run) if row.has_terms else None
+        claim_some = partial(_claim_some, work, run, lease_id, terms)
+        messages, goes_on = await _claim_due(claim_some, limit, chunk)
     if messages:
         await work.fetch(
             "add_lease",
@@ -59,14 +66,24 @@ async def claim(work: Work, run: RunRef, limit: int, duration: timedelta, chunk:
     return Claimed(lease=lease, goes_on=goes_on, is_overdue=row.is_overdue)
 
 
+async def _claim_some(
+    work: Work, run: RunRef, lease_id: LeaseId, terms: Terms | None, limit: int
+) -> tuple[list[ClaimedMessage], int]:
+    """Claim what is due and may be sent; returns it, and how many were due."""
+    claimed, due = await work.claim_due(run, lease_id, limit)
+    if terms is not None and claimed:
+        claimed = await admit(work, run, claimed, terms)
+    return claimed, due
+
+
 async def _claim_due(
-    work: Work, run: RunRef, lease_id: LeaseId, limit: int, chunk: int
+    claim_some: ClaimSome, limit: int, chunk: int
 ) -> tuple[list[ClaimedMessage], bool]:
     """Claim until the batch is full or nothing is due: suppressed ones leave room for others."""
     messages: list[ClaimedMessage] = []
     seen = 0
     while (wanted := limit - len(messages)) > 0:
-        claimed, due = await work.claim_due(run, lease_id, wanted)
+        claimed, due = await claim_some(wanted)
         messages += claimed
         seen += due
         if due < wanted:

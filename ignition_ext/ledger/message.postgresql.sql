@@ -10,12 +10,17 @@ SELECT state, deadline IS NOT NULL AND deadline <= statement_timestamp(),
  WHERE id = %(run_id)s;
 
 -- name: share_run
--- Claims share the row; pausing and cancelling wait for the claims that are under way.
-SELECT state, deadline IS NOT NULL AND deadline <= statement_timestamp(),
-       snapshot_at IS NOT NULL, max_messages
-  FROM campaign_run
- WHERE id = %(run_id)s
-   FOR SHARE;
+-- Claims share the row; pausing and cancelling wait for the claims that are under way. The last
+-- column says whether there are terms to read: caps, chosen topics, forgotten addresses.
+SELECT r.state, r.deadline IS NOT NULL AND r.deadline <= statement_timestamp(),
+       r.snapshot_at IS NOT NULL, r.max_messages,
+       EXISTS (SELECT FROM tenant_setting s
+                WHERE s.tenant_id = r.tenant_id AND s.key IN ('caps.email', 'caps.sms'))
+       OR EXISTS (SELECT FROM preference p WHERE p.tenant_id = r.tenant_id)
+       OR EXISTS (SELECT FROM forgotten_key k WHERE k.tenant_id = r.tenant_id)
+  FROM campaign_run r
+ WHERE r.id = %(run_id)s
+   FOR SHARE OF r;
 
 -- name: lock_run
 SELECT state, deadline IS NOT NULL AND deadline <= statement_timestamp(),

@@ -9,10 +9,16 @@ SELECT state, deadline IS NOT NULL AND deadline <= strftime('%Y-%m-%d %H:%M:%f00
  WHERE id = :run_id;
 
 -- name: share_run
-SELECT state, deadline IS NOT NULL AND deadline <= strftime('%Y-%m-%d %H:%M:%f000', 'now'),
-       snapshot_at IS NOT NULL, max_messages
-  FROM campaign_run
- WHERE id = :run_id;
+-- The last column says whether there are terms to read: caps, chosen topics, forgotten addresses.
+SELECT r.state, r.deadline IS NOT NULL
+                AND r.deadline <= strftime('%Y-%m-%d %H:%M:%f000', 'now'),
+       r.snapshot_at IS NOT NULL, r.max_messages,
+       EXISTS (SELECT 1 FROM tenant_setting s
+                WHERE s.tenant_id = r.tenant_id AND s.key IN ('caps.email', 'caps.sms'))
+       OR EXISTS (SELECT 1 FROM preference p WHERE p.tenant_id = r.tenant_id)
+       OR EXISTS (SELECT 1 FROM forgotten_key k WHERE k.tenant_id = r.tenant_id)
+  FROM campaign_run r
+ WHERE r.id = :run_id;
 
 -- name: lock_run
 SELECT state, deadline IS NOT NULL AND deadline <= strftime('%Y-%m-%d %H:%M:%f000', 'now'),

@@ -106,6 +106,7 @@ class RunRow:
     is_overdue: bool
     has_snapshot: bool
     max_messages: int | None
+    has_terms: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -137,12 +137,13 @@ class Work(ABC):
             raise NotFoundError(
                 f"there is no run {run.id}.", mend="Run: ignition campaign status TENANT/NAME"
             )
-        state, is_overdue, has_snapshot, max_messages = rows[0]
+        state, is_overdue, has_snapshot, max_messages, *terms = rows[0]
         return RunRow(
             state=RunState(state),
             is_overdue=bool(is_overdue),
             has_snapshot=bool(has_snapshot),
             max_messages=max_messages,
+            has_terms=any(terms),
         )
 
     async def lock(self, name: str, /, **parameters: Any) -> list[Held]:

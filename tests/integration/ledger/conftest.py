@@ -138,6 +138,20 @@ class Scene:
             run=self.key(run.id),
         )
 
+    async def days_pass(self, days: int) -> None:
+        """Let all that was claimed or sent have been so many days earlier."""
+        back = (
+            f"strftime('%Y-%m-%d %H\\:%M\\:%f000', {{}}, '-{days} days')"
+            if self.database.dialect == "sqlite"
+            else f"{{}} - interval '{days} days'"
+        )
+        for table, column in (
+            ("message", "intended_at"),
+            ("message", "sent_at"),
+            ("capped_message", "claimed_at"),
+        ):
+            await self.execute(f"UPDATE {table} SET {column} = {back.format(column)}")
+
     def key(self, value: UUID) -> Any:
         return value.hex if self.database.dialect == "sqlite" else value
 
