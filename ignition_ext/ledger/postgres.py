@@ -31,7 +31,7 @@ _STATEMENTS: Mapping[str, bytes] = {
     for name, text in load_statements(
         "message.postgresql.sql",
         "lease.postgresql.sql",
-        "part.postgresql.sql", "wishes.postgresql.sql",
+        "part.postgresql.sql",
         "wishes.postgresql.sql",
         "held.postgresql.sql",
     ).items()

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _STATEMENTS = load_statements(
     "message.sqlite.sql",
     "lease.sqlite.sql",
-    "part.sqlite.sql", "wishes.sqlite.sql",
+    "part.sqlite.sql",
     "wishes.sqlite.sql",
     "held.sqlite.sql",
 )
