@@ -4,6 +4,8 @@
 
 Starts a Prefect server on SQLite in a folder of its own, writes the campaign files, applies them
 twice (the second time nothing changes), and compares what Prefect has scheduled with the previews.
+With ``--ahead`` the server makes runs for its whole horizon of 100 days, up to 100 a schedule; the
+output then says what that costs it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,7 +33,7 @@ from blocks import SmtpServer
 from ignition_ext.campaigns.schedule import schedule_slug
 from ignition_ext.campaigns.store import StoredCampaign, list_campaigns
 from ignition_ext.database import Database
-from ignition_ext.devtools.stack import PrefectServer, scrubbed_environment
+from ignition_ext.devtools.stack import FAR_AHEAD, PrefectServer, scrubbed_environment
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.setup import prepare_server
 from ignition_ext.schema import upgrade
@@ -63,6 +65,12 @@ schedules:
 """
 LOOKED_AT = 50
 """Campaigns whose runs in Prefect are compared with the preview."""
+HORIZON = timedelta(days=100)
+HORIZON_RUNS = 100
+MARGIN = timedelta(hours=2)
+"""What Prefect has made may be that old, and reach that much less far."""
+QUIET_SECONDS = 600
+"""Ten turns of the scheduler, or one, where it looks far ahead."""
 
 
 def write_files(folder: Path, count: int) -> list[Path]:
@@ -102,18 +110,37 @@ async def prepare(database: Database, folder: Path) -> None:
         )
 
 
-async def compare(database: Database) -> dict[str, int]:
-    """Runs that Prefect has made, and how many of them the preview does not have."""
+async def compare(database: Database, *, ahead: bool) -> dict[str, int]:
+    """Runs that Prefect has made, and how many of them the preview does not have.
+
+    ``short`` are schedules of which it has made less than it looks ahead.
+    """
     async with database.read() as session:
-        campaigns = list(await list_campaigns(session))[:LOOKED_AT]
-    found = {"runs": 0, "wrong": 0, "missing": 0}
+        campaigns = list(await list_campaigns(session))
+    found = {"runs": 0, "wrong": 0, "missing": 0, "short": 0}
     async with prefect_client() as client:
-        for campaign in campaigns:
+        for campaign in campaigns if ahead else campaigns[:LOOKED_AT]:
             times = await scheduled(client, campaign)
             for slug, expected in previewed(campaign, times).items():
                 found["runs"] += len(times[slug])
                 found["wrong"] += len(times[slug] - expected)
                 found["missing"] += len(expected - times[slug])
+            found["short"] += short(campaign, times) if ahead else 0
+    return found
+
+
+def short(campaign: StoredCampaign, times: defaultdict[str, set[datetime]]) -> int:
+    """Schedules that should have more runs within the horizon than Prefect has made."""
+    now = datetime.now(UTC)
+    found = 0
+    for number, spec in enumerate(campaign.definition.schedules, start=1):
+        made = times[schedule_slug(number, spec)]
+        dates = spec.read(now=campaign.campaign.updated_at).occurrences(
+            now + MARGIN, ZoneInfo(campaign.tenant.timezone)
+        )
+        due = takewhile(lambda at: at < now + HORIZON - MARGIN, dates)
+        wanted = set(islice(due, HORIZON_RUNS - len(made)))
+        found += bool(wanted - made)
     return found
 
 
@@ -147,11 +174,18 @@ def previewed(
     return found
 
 
-def measure(folder: Path, count: int) -> dict[str, Any]:
+def cpu_seconds(process: int) -> float:
+    """What a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(folder: Path, count: int, *, ahead: bool) -> dict[str, Any]:
     """Everything, in that folder."""
     database = Database(f"sqlite:///{folder}/ignition.db")
     files = write_files(folder, count)
-    with PrefectServer(folder / "server") as server:
+    settings = FAR_AHEAD if ahead else {}
+    with PrefectServer(folder / "server", settings=settings) as server:
         environment = scrubbed_environment() | server.environment
         environment["IGNITION_DATABASE_URL"] = f"sqlite:///{folder}/ignition.db"
         os.environ.update(server.environment)
@@ -162,13 +196,18 @@ def measure(folder: Path, count: int) -> dict[str, Any]:
             again = apply(environment, files)
             print(f"again in {again:.1f} s", file=sys.stderr)
             time.sleep(60)  # the scheduler's own turn
-            compared = asyncio.run(compare(database))
+            used = cpu_seconds(server.pid)
+            if ahead:
+                time.sleep(QUIET_SECONDS)
+            used = cpu_seconds(server.pid) - used
+            compared = asyncio.run(compare(database, ahead=ahead))
     return {
         "campaigns": count,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(first, 1),
         "again_seconds": round(again, 1),
         "compared": compared,
+        **({"server_cpu": round(used / QUIET_SECONDS, 3)} if ahead else {}),
     }
 
 
@@ -176,10 +215,11 @@ def main() -> None:
     """Read the options, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--campaigns", type=int, default=1000)
+    parser.add_argument("--ahead", action="store_true", help="make runs for 100 days")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), given.campaigns)
+        result = measure(Path(folder), given.campaigns, ahead=given.ahead)
     if given.json:
         print(json.dumps(result, indent=2))
     else:

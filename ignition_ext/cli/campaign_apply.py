@@ -54,10 +54,10 @@ async def apply(
             else:
                 plans.append(planned)
         _require_distinct(plans)
-        for planned in await orchestration.in_chain_order(database, plans):
-            result = await orchestration.carry_out(
-                database, client, planned, actor=who, expected=expect_version
-            )
+        ordered = await orchestration.in_chain_order(database, plans)
+        async for result in orchestration.carry_out_all(
+            database, client, ordered, actor=who, expected=expect_version
+        ):
             results.append(result)
             if not json:
                 note(_words(result))

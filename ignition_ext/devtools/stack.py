@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Self
 from urllib.request import ProxyHandler, Request, build_opener
@@ -33,6 +34,14 @@ STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 LOG_TAIL = 2000
 """Characters of a log that an error quotes: a traceback's end."""
+
+FAR_AHEAD = {
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "P100D",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "600",
+}
+"""Settings with which the server makes runs for its whole horizon, or 100 a schedule, so that its
+UI shows them; else it makes three or an hour's. It looks at new and changed deployments each few
+seconds in any case, so the others' turn may come more seldom."""
 
 _open = build_opener(ProxyHandler({})).open
 
@@ -147,9 +156,15 @@ class PrefectServer(ChildProcess):
     """
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, database_url: str | None = None
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        database_url: str | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__("prefect-server", folder)
+        self.settings = settings or {}
         self.port = port or free_port()
         self.home = folder / "prefect"
         self.ui_url = f"http://127.0.0.1:{self.port}"
@@ -181,6 +196,11 @@ class PrefectServer(ChildProcess):
             "PREFECT_SERVER_UI_API_URL": self.url,
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         }
+        if find_spec("tzdata") is not None:
+            # Each time that Prefect reads a schedule it lists all zones: a walk through hundreds
+            # of the system's files, or one file of this package.
+            environment["PYTHONTZPATH"] = ""
+        environment |= self.settings
         host = ["--host", "127.0.0.1", "--port", str(self.port)]
         self.spawn([sys.executable, "-m", "prefect", "server", "start", *host], environment)
         self.wait_until(lambda: _ask(f"{self.url}/health") is True)

@@ -11,7 +11,7 @@ applying the file again mends it, because both sides are always compared.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -36,10 +36,12 @@ from ignition_ext.orchestration.chains import require_no_dependents
 from ignition_ext.orchestration.deployments import (
     DeploymentSpec,
     Ensured,
+    Known,
     campaign_deployment,
     delete_deployment,
     deployment_name,
     ensure_deployment,
+    read_known,
     undo,
 )
 from ignition_ext.orchestration.pools import find_pool
@@ -47,6 +49,9 @@ from ignition_ext.orchestration.timetables import read_timetable
 
 PREFECT_SECONDS = 20.0
 """How long Prefect may take while our rows are locked: less than other writers wait for SQLite."""
+
+AT_ONCE = 50
+"""Deployments that are asked for in one request; those that have to be changed are read again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +147,28 @@ async def _require_absent(database: Database, definition: CampaignDefinition, fi
         )
 
 
+async def carry_out_all(
+    database: Database,
+    client: PrefectClient,
+    plans: Sequence[Plan],
+    *,
+    actor: str,
+    expected: int | None = None,
+) -> AsyncIterator[Result]:
+    """Carry out one plan after the other; what was done before an error stays done.
+
+    Raises:
+        IgnitionError: as :func:`carry_out`.
+    """
+    for first in range(0, len(plans), AT_ONCE):
+        some = plans[first : first + AT_ONCE]
+        known = await read_known(client, [planned.deployment.name for planned in some])
+        for planned in some:
+            yield await carry_out(
+                database, client, planned, actor=actor, expected=expected, known=known
+            )
+
+
 async def carry_out(
     database: Database,
     client: PrefectClient,
@@ -149,6 +176,7 @@ async def carry_out(
     *,
     actor: str,
     expected: int | None = None,
+    known: Known | None = None,
 ) -> Result:
     """Do what was planned, wholly or not at all.
 
@@ -158,6 +186,7 @@ async def carry_out(
         planned: what to do.
         actor: for the audit log.
         expected: the version that this edit began with; None for any.
+        known: what Prefect had of it a moment ago.
 
     Raises:
         ConflictError: someone else applies the same campaign at this moment, or has changed it
@@ -166,18 +195,18 @@ async def carry_out(
     """
     definition, spec = planned.definition, planned.deployment
     async with database.read() as session:
-        known = await store.find(session, definition.reference)
+        stored = await store.find(session, definition.reference)
         timetable = await read_timetable(session, definition, planned.tenant, now=utc_now())
     spec = replace(spec, timetable=timetable)
     was: Sequence[DeploymentScheduleCreate] = ()
-    if known is not None and not all(spec.active for spec in known.definition.schedules):
-        before = campaign_deployment(known.definition, timezone=planned.tenant.timezone)
+    if stored is not None and not all(spec.active for spec in stored.definition.schedules):
+        before = campaign_deployment(stored.definition, timezone=planned.tenant.timezone)
         was = before.schedules
     ensured: Ensured | None = None
-    if known is not None and known.digest == store.digest(definition, planned.base_path):
-        ensured = await ensure_deployment(client, spec, was=was)
-        if known.campaign.prefect_deployment_id == ensured.id:
-            return _result(planned, known.version, False, ensured)
+    if stored is not None and stored.digest == store.digest(definition, planned.base_path):
+        ensured = await ensure_deployment(client, spec, was=was, known=known)
+        if stored.campaign.prefect_deployment_id == ensured.id:
+            return _result(planned, stored.version, False, ensured)
     try:
         async with database.write() as session:
             applied = await store.write(
@@ -189,8 +218,10 @@ async def carry_out(
             )
             await session.flush()
             await require_no_cycle(session, definition)
+            if applied.version > 1:
+                known = None  # somebody else may have applied it since Prefect was asked
             async with asyncio.timeout(PREFECT_SECONDS):
-                ensured = ensured or await ensure_deployment(client, spec, was=was)
+                ensured = ensured or await ensure_deployment(client, spec, was=was, known=known)
             await store.set_deployment(session, applied.campaign_id, ensured.id)
     except IntegrityError as error:
         await _put_back(client, ensured, spec)

@@ -24,6 +24,11 @@ from ignition_ext.errors import (
 PROBE_SECONDS = 15.0
 """Prefect's client waits and retries for minutes; a person at a terminal wants to know sooner."""
 
+BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
+"""Seconds after which a server that is busy (503) is asked again, before Prefect's client waits for
+2, 4, 8 and more: on SQLite that is the answer to whoever writes while the scheduler does, which
+takes it milliseconds."""
+
 _SET_URL = "Start one with `prefect server start` and set PREFECT_API_URL to its address."
 
 
@@ -55,9 +60,19 @@ async def prefect_client() -> AsyncIterator[PrefectClient]:
     """
     url = api_url()
     with told_plainly(url):
-        async with get_client() as client:
+        async with get_client(httpx_settings={"event_hooks": {"response": [_ask_soon]}}) as client:
             await _probe(client, url)
             yield client
+
+
+async def _ask_soon(response: httpx.Response) -> None:
+    """Give an answer of a busy server the time to ask again that Prefect's client goes by."""
+    if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+        return
+    seen = response.request.extensions.setdefault("ignition_busy", [])
+    if len(seen) < len(BUSY_PAUSES):
+        response.headers.setdefault("Retry-After", str(BUSY_PAUSES[len(seen)]))
+        seen.append(response.status_code)
 
 
 async def _probe(client: PrefectClient, url: str) -> None:

@@ -7,12 +7,19 @@ whenever a deployment is posted, also when nothing in it changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowFilter,
+    FlowFilterName,
+)
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
@@ -38,6 +45,11 @@ def form(parameters: CampaignParameters) -> None:
     Args:
         parameters: Which campaign, and how much of it.
     """
+
+
+@cache
+def _form_schema() -> dict[str, Any]:
+    return parameter_schema(form).model_dump_for_openapi()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +83,21 @@ class Ensured:
         return self.before is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What Prefect had of many deployments a moment ago, so that not each has to be asked for.
+
+    Attributes:
+        flow_id: of the flow ``campaign``.
+        names: those that were asked for.
+        deployments: those that were there, by name.
+    """
+
+    flow_id: UUID
+    names: frozenset[str] = frozenset()
+    deployments: Mapping[str, DeploymentResponse] = field(default_factory=dict)
+
+
 def deployment_name(reference: str) -> str:
     """``acme.newsletter`` for ``acme/newsletter``."""
     return reference.replace("/", ".")
@@ -96,7 +123,7 @@ def campaign_deployment(definition: CampaignDefinition, *, timezone: str) -> Dep
         queue=definition.priority.value,
         concurrency=CONCURRENCY[definition.on_overlap],
         parameters={"parameters": {"campaign": definition.reference}},
-        schema=parameter_schema(form).model_dump_for_openapi(),
+        schema=_form_schema(),
         schedules=timetable.prefect(now),
         timetable=timetable,
     )
@@ -110,11 +137,25 @@ async def find_deployment(client: PrefectClient, name: str) -> DeploymentRespons
         return None
 
 
+async def read_known(client: PrefectClient, names: Sequence[str]) -> Known:
+    """Those deployments of the flow ``campaign``; at most 200, which is what Prefect gives."""
+    flow_id = await client.create_flow_from_name(FLOW)
+    found = await client.read_deployments(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=list(names))),
+        limit=len(names),
+    )
+    return Known(
+        flow_id=flow_id, names=frozenset(names), deployments={one.name: one for one in found}
+    )
+
+
 async def ensure_deployment(
     client: PrefectClient,
     spec: DeploymentSpec,
     *,
     was: Sequence[DeploymentScheduleCreate] = (),
+    known: Known | None = None,
 ) -> Ensured:
     """Create or change the deployment so that it is as wanted; touch nothing when it is.
 
@@ -126,18 +167,36 @@ async def ensure_deployment(
         spec: what is wanted.
         was: the schedules as they were wanted before: one that was to be off is no operator's
             pause, and may be switched on.
+        known: what Prefect had a moment ago. What is to be changed is read again all the same: an
+            operator may have paused it since.
     """
-    before = await find_deployment(client, spec.name)
+    is_new = False
+    if known is not None and spec.name in known.names:
+        before = known.deployments.get(spec.name)
+        is_new = before is None
+        if before is not None and not _wanted(before, spec, was)[1]:
+            return Ensured(id=before.id, changed=(), before=before)
+    before = None if is_new else await find_deployment(client, spec.name)
+    spec, changed = _wanted(before, spec, was)
+    if before is not None and not changed:
+        return Ensured(id=before.id, changed=(), before=before)
+    posted = await _post(client, spec, before, flow_id=known.flow_id if known else None)
+    return Ensured(id=posted, changed=changed, before=before)
+
+
+def _wanted(
+    before: DeploymentResponse | None,
+    spec: DeploymentSpec,
+    was: Sequence[DeploymentScheduleCreate],
+) -> tuple[DeploymentSpec, tuple[str, ...]]:
+    """The deployment as it should be, given the one that is there, and what differs."""
     if spec.timetable is not None:
         there = before.schedules if before is not None else ()
         spec = replace(spec, schedules=spec.timetable.prefect(utc_now(), there))
-    if before is not None:
-        spec = replace(spec, schedules=_keep_paused(before, spec.schedules, was))
-    changed = ("all",) if before is None else differences(before, spec)
-    if before is not None and not changed:
-        return Ensured(id=before.id, changed=(), before=before)
-    posted = await _post(client, spec, before)
-    return Ensured(id=posted, changed=changed, before=before)
+    if before is None:
+        return spec, ("all",)
+    spec = replace(spec, schedules=_keep_paused(before, spec.schedules, was))
+    return spec, differences(before, spec)
 
 
 def _keep_paused(
@@ -231,10 +290,14 @@ def _comparable(schedules: Sequence[Any]) -> list[Any]:
 
 
 async def _post(
-    client: PrefectClient, spec: DeploymentSpec, before: DeploymentResponse | None
+    client: PrefectClient,
+    spec: DeploymentSpec,
+    before: DeploymentResponse | None,
+    *,
+    flow_id: UUID | None = None,
 ) -> UUID:
     return await client.create_deployment(
-        flow_id=await client.create_flow_from_name(FLOW),
+        flow_id=flow_id or await client.create_flow_from_name(FLOW),
         name=spec.name,
         description=spec.description,
         tags=list(spec.tags),

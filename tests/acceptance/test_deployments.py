@@ -20,6 +20,7 @@ from ignition_ext.orchestration.deployments import (
     delete_deployment,
     ensure_deployment,
     find_deployment,
+    read_known,
     undo,
 )
 
@@ -161,6 +162,28 @@ async def test_what_an_operator_switched_off_stays_off(
     again = spec(tenant_name, schedules=[{"cron": "0 9 * * *"}, {"interval": "6h"}])
     await ensure_deployment(client, again, was=later.schedules)
     assert active(await read(client, again)) == {"cron-1": False, "interval-2": True}
+
+
+async def test_what_was_read_of_many_spares_no_operators_pause(
+    client: PrefectClient, tenant_name: str
+) -> None:
+    """New ones are made, equal ones left, and a changed one is read again before it is written."""
+    new, same, changed = (spec(tenant_name, name=name) for name in ("new", "same", "changed"))
+    await ensure_deployment(client, same)
+    await ensure_deployment(client, changed)
+    known = await read_known(client, [new.name, same.name, changed.name])
+    assert known.deployments.keys() == {same.name, changed.name}
+    (cron, *_) = (s for s in (await read(client, changed)).schedules if s.slug == "cron-1")
+    await client.update_deployment_schedule(cron.deployment_id, cron.id, active=False)
+
+    later = spec(tenant_name, name="changed", template="other")
+    assert (await ensure_deployment(client, new, known=known)).created
+    assert (await ensure_deployment(client, same, known=known)).changed == ()
+    assert (await ensure_deployment(client, later, known=known)).changed == ("description",)
+
+    found = await read(client, later)
+    assert {s.slug: s.active for s in found.schedules}["cron-1"] is False
+    assert (await read(client, new)).work_pool_name == "email"
 
 
 async def test_undo_takes_back_a_new_deployment(client: PrefectClient, tenant_name: str) -> None:
