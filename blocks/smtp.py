@@ -13,6 +13,9 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, mod
 from ignition_ext.channels.smtp import ServerOffer, SmtpOptions, SmtpTransport
 from ignition_ext.channels.smtp.options import DEFAULT_PORTS, Security
 
+_MAX_BOUNCE_LOCAL = 21
+"""Characters before the @ of a bounce address: of 64 a token takes 42 and its + one; a test holds
+this against the token."""
 _SECURITY_WORDS: dict[str, Security] = {
     "starttls": "starttls",
     "tls": "tls",
@@ -57,6 +60,7 @@ class SmtpServer(Block):
         final_reply_timeout: Seconds for the reply to a whole message.
         helo: Name that we introduce ourselves with.
         envelope_from: Address that bounces go to.
+        bounce_address: The same, with a token for each message.
 
     Example:
         Load a stored server and ask it what it offers, without sending:
@@ -174,6 +178,14 @@ class SmtpServer(Block):
         description="Address that bounces go to, such as bounces@example.com. When empty"
         " the address in the campaign's from.",
     )
+    bounce_address: str | None = Field(
+        default=None,
+        title="Bounce address",
+        description="Address that bounces go to with a token for each message, such as"
+        " bounces@mail.example.com: each goes out from bounces+TOKEN@mail.example.com, so that"
+        " what comes back is known by it. Its mailbox must take addresses with a +. When empty"
+        " the Envelope sender.",
+    )
 
     @field_validator("security", mode="before")
     @classmethod
@@ -185,7 +197,7 @@ class SmtpServer(Block):
             raise ValueError(f"{value!r} is unknown; write starttls, tls or none")
         return word
 
-    @field_validator("host", "helo", "username", "envelope_from", mode="before")
+    @field_validator("host", "helo", "username", "envelope_from", "bounce_address", mode="before")
     @classmethod
     def _one_line(cls, value: Any) -> Any:
         if value is None:
@@ -197,7 +209,7 @@ class SmtpServer(Block):
             raise ValueError("holds a line break or control character; write it on one line")
         return value
 
-    @field_validator("helo", "username", "envelope_from")
+    @field_validator("helo", "username", "envelope_from", "bounce_address")
     @classmethod
     def _empty_is_none(cls, value: str | None) -> str | None:
         return value or None
@@ -209,11 +221,22 @@ class SmtpServer(Block):
             raise ValueError(f"{value!r} is not a host name; write smtp.example.com, without more")
         return value
 
-    @field_validator("envelope_from")
+    @field_validator("envelope_from", "bounce_address")
     @classmethod
     def _bare_address(cls, value: str | None) -> str | None:
         if value and ("@" not in value or any(mark in value for mark in "<> ")):
             raise ValueError(f"{value!r} is not a bare address; write bounces@example.com")
+        return value
+
+    @field_validator("bounce_address")
+    @classmethod
+    def _room_for_token(cls, value: str | None) -> str | None:
+        local = (value or "").rpartition("@")[0]
+        if value and not (value.isascii() and len(local) <= _MAX_BOUNCE_LOCAL):
+            raise ValueError(
+                f"{value!r} leaves no room for a token; use at most {_MAX_BOUNCE_LOCAL} plain"
+                " characters before the @, such as bounces@mail.example.com"
+            )
         return value
 
     @model_validator(mode="after")

@@ -37,6 +37,8 @@ PREFERENCE_TOPICS = "preferences.topics"
 """The setting for what recipients may choose among: a list of names."""
 MOST_TOPICS = 50
 """Topics: beyond what a person reads through on one page."""
+SOFT_BOUNCES, SOFT_DAYS = "bounces.soft_limit", "bounces.soft_days"
+"""Settings for addresses that are not reached for now: suppressed after so many in so many days."""
 HIGHEST_RATE = 100_000
 """Messages a second: beyond any server, so a slip of the pen."""
 MOST_RUNS = 1_000
@@ -158,7 +160,7 @@ async def set_tenant_setting(
         value = checked_rate(key, value)
     if key in (UNFIT_PERCENT, INVALID_PERCENT) and value is not None:
         value = checked_percent(key, value)
-    if key == CONCURRENT_RUNS and value is not None:
+    if key in (CONCURRENT_RUNS, SOFT_BOUNCES, SOFT_DAYS) and value is not None:
         value = checked_count(key, value)
     if key in CAPS and value is not None:
         read_caps(key, value)

@@ -46,7 +46,12 @@ async def prepare_sender(
 async def _email(plan: CampaignPlan, run: RunRef, settings: Settings, press: Press) -> AnySender:
     server = await load_smtp_server(plan.stored.definition.block)
     options = server.options()
-    recipe = email_recipe(plan, run=run_facts(run), envelope_from=server.envelope_from)
+    recipe = email_recipe(
+        plan,
+        run=run_facts(run),
+        envelope_from=server.envelope_from,
+        bounce_address=server.bounce_address,
+    )
 
     def connect(last: bool) -> SmtpTransport:
         return server.transport(drain_seconds=settings.drain_seconds)

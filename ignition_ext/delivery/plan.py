@@ -20,6 +20,7 @@ from ignition_ext.links import LinkPlan, link_plan
 from ignition_ext.models import CampaignRun
 from ignition_ext.settings import Settings
 from ignition_ext.templates.attachments import Attachment, load_attachment
+from ignition_ext.templates.bounce_address import BounceAddress
 from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.mime_images import image_names
 from ignition_ext.templates.rendering.renderer import Renderer
@@ -168,7 +169,11 @@ def retry_of(plan: CampaignPlan) -> StandardRetry:
 
 
 def email_recipe(
-    plan: CampaignPlan, *, run: dict[str, Any], envelope_from: str | None = None
+    plan: CampaignPlan,
+    *,
+    run: dict[str, Any],
+    envelope_from: str | None = None,
+    bounce_address: str | None = None,
 ) -> EmailRecipe:
     """What the campaign's emails are made of; files that the HTML names as ``cid:NAME`` go inline.
 
@@ -190,6 +195,7 @@ def email_recipe(
         inline=inline,
         envelope_from=envelope_from,
         links=plan.links,
+        bounces=None if bounce_address is None else BounceAddress.of(bounce_address),
     )
 
 

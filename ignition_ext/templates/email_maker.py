@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ignition_ext.links import LinkPlan
 from ignition_ext.links.personal import ONE_CLICK_POST
 from ignition_ext.templates.attachments import Attachment
+from ignition_ext.templates.bounce_address import BounceAddress
 from ignition_ext.templates.mime import ComposedEmail, EmailComposer
 from ignition_ext.templates.mime_headers import token_field
 from ignition_ext.templates.rendering.renderer import Renderer
@@ -27,6 +28,7 @@ class EmailMaker:
     renderer: Renderer
     composer: EmailComposer
     links: LinkPlan | None = None
+    bounces: BounceAddress | None = None
 
     def make(
         self,
@@ -48,9 +50,12 @@ class EmailMaker:
             names = self.links.names(token) if self.links.are_named else None
             fields = list_fields(self.links, token) if self.links.has_header else b""
         rendered = self.renderer.email(data, locale=locale, timezone=timezone, names=names)
-        return self.composer.compose(
+        email = self.composer.compose(
             key, address, rendered, name=display_name(data), date=datetime.now(UTC), fields=fields
         )
+        if self.bounces is None:
+            return email
+        return replace(email, envelope_from=self.bounces.sender(key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,7 @@ class EmailRecipe:
         headers: the campaign's own.
         envelope_from: of ``MAIL FROM``; None takes the sender's address.
         links: that the messages carry; None for none.
+        bounces: makes ``MAIL FROM`` of each message, in the place of ``envelope_from``.
     """
 
     sources: TemplateSources
@@ -77,6 +83,7 @@ class EmailRecipe:
     inline: Sequence[Attachment]
     envelope_from: str | None
     links: LinkPlan | None = None
+    bounces: BounceAddress | None = None
 
     def maker(self) -> EmailMaker:
         """A maker of its own.
@@ -95,7 +102,7 @@ class EmailRecipe:
             inline=self.inline,
             envelope_from=self.envelope_from,
         )
-        return EmailMaker(renderer, composer, self.links)
+        return EmailMaker(renderer, composer, self.links, self.bounces)
 
 
 def list_fields(links: LinkPlan, token: str) -> bytes:

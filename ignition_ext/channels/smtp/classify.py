@@ -89,6 +89,11 @@ def stops_run(stage: Stage, reply: Reply) -> FailureClass | None:
     return None
 
 
+def names_bad_address(enhanced: str) -> bool:
+    """Whether a code of RFC 3463 says that the address does not exist, now and later."""
+    return enhanced in _BAD_ADDRESS
+
+
 def queue_id(text: str) -> str:
     """The id under which the server queued a message, as its own log writes it; empty if unsaid."""
     match = _QUEUE_ID.search(text)

@@ -1,0 +1,68 @@
+"""Header fields of mails that nobody vouches for: always text, bounded, without control signs."""
+
+from __future__ import annotations
+
+import re
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
+from email.utils import getaddresses
+
+MAX_FIELD = 1000
+"""Characters of a field that are looked at: reasons of servers are shorter, attacks are longer."""
+MAX_VALUES = 50
+"""Fields of one name in a mail, and parts, that are looked at; real reports have a handful."""
+_ADDRESS = re.compile(r"[^\s<>\"(),;\[\]\\]{1,255}@[^\s<>\"(),;@]{1,255}")
+_CONTROLS = re.compile(r"[\x00-\x20\x7f]+")
+
+
+def field(message: Message, name: str) -> str:
+    """A field on one line; empty where there is none."""
+    return next(iter(all_fields(message, name)), "")
+
+
+def all_fields(message: Message, name: str) -> list[str]:
+    """All fields of that name, each on one line."""
+    return [one_line(value) for value in message.get_all(name, [])[:MAX_VALUES]]
+
+
+def words(message: Message, name: str) -> str:
+    """A field that people read, its encoded words decoded (RFC 2047)."""
+    text = field(message, name)
+    if "=?" not in text:
+        return text
+    try:
+        return one_line(make_header(decode_header(text)))
+    except (HeaderParseError, LookupError, ValueError):
+        return text
+
+
+def one_line(value: object) -> str:
+    """Text without line breaks and control signs, cut to what a field may hold."""
+    text = str(value)[: 2 * MAX_FIELD].encode("utf-8", "replace").decode("utf-8")
+    return _CONTROLS.sub(" ", text).strip()[:MAX_FIELD]
+
+
+def addresses(message: Message, name: str) -> list[str]:
+    """The bare addresses of a field, also of those that break the grammar."""
+    found: list[str] = []
+    for text in all_fields(message, name):
+        parsed = [address for _, address in getaddresses([text])]
+        found += [address for address in parsed if _ADDRESS.fullmatch(address)] or in_text(text)
+    return found
+
+
+def in_text(text: str) -> list[str]:
+    """The bare addresses in a text."""
+    return [match.strip(".:'") for match in _ADDRESS.findall(text[:MAX_FIELD])]
+
+
+def typed(text: str) -> str:
+    """The value of ``rfc822; jo@example.com``; the whole where no type stands before it.
+
+    Some servers put angle brackets or comments around it.
+    """
+    _, semicolon, value = text.partition(";")
+    value = (value if semicolon else text).strip()
+    found = in_text(value)
+    return found[0] if found else value

@@ -1,0 +1,57 @@
+"""Reports in words alone: flufl.bounce knows the usual servers', and finds whom they speak of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from email.message import Message
+
+from flufl.bounce import all_failures
+
+from ignition_ext.channels.reports.fields import MAX_FIELD, MAX_VALUES, one_line
+from ignition_ext.channels.reports.report import ReportedRecipient
+from ignition_ext.channels.reports.status import judge
+
+MAX_TEXT = 64 * 1024
+"""Characters of a body that are read: the report comes first, then the original."""
+_REST = re.compile(
+    r"^[ >-]*(?:-{2,}.*(?:original|copy|returned|undelivered|below).*|"
+    r"(?:return-path|received|message-id|mime-version|dkim-signature): .*)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Where the original begins: its own words are no server's."""
+
+
+def failures(message: Message) -> tuple[list[str], list[str]]:
+    """Addresses that failed for a time, and for good; both empty where it is no report."""
+    try:
+        delayed, failed = all_failures(message)
+    except Exception:
+        # Its detectors meet mails here that no server writes; one that trips them tells nothing.
+        return [], []
+    return _texts(delayed), _texts(failed)
+
+
+def _texts(found: Sequence[bytes] | frozenset[bytes]) -> list[str]:
+    texts = sorted(one_line(address.decode("ascii", "replace")) for address in found)
+    return [text for text in texts if "@" in text][:MAX_VALUES]
+
+
+def told(address: str, body: str, *, action: str) -> ReportedRecipient:
+    """What the report's text says about an address: the words that follow it."""
+    report = body[:MAX_TEXT]
+    if (rest := _REST.search(report)) is not None and rest.start() > 0:
+        report = report[: rest.start()]
+    place = report.lower().find(address.lower())
+    behind = one_line(report[place + len(address) :][:MAX_FIELD]) if place >= 0 else ""
+    diagnostic = behind.lstrip(" >:,.)\"'") or one_line(report)
+    judged = judge("", diagnostic, one_line(report))
+    return ReportedRecipient(
+        address=address,
+        action=action,
+        status=judged.status,
+        code=judged.code,
+        diagnostic=diagnostic,
+        failure_class=judged.failure_class,
+        is_hard=judged.is_hard and action == "failed",
+    )

@@ -1,0 +1,233 @@
+"""Mails that came back, as rows: stored whole before anything is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext.channels.reports import MailReport, ReportedRecipient, ReportKind, parse_report
+from ignition_ext.models.mail_report import MailReport as MailReportRow
+from ignition_ext.values import FailureClass, new_id
+
+REPORTS: Table = SQLModel.metadata.tables[str(MailReportRow.__tablename__)]
+RAW_OCTETS = 32 * 1024
+"""What is kept of a mail that nobody can place: enough to see what it is, and its report."""
+RAW_KEPT = timedelta(days=30)
+"""How long: a person looks at it within a month or never, and it is full of people's words."""
+_LENGTHS = {"address": 320, "status": 12, "code": 20, "detail": 500, "remote_mta": 255}
+_SOURCE_LENGTH, _NOTE_LENGTH = 200, 500
+
+
+class RowState(StrEnum):
+    """How far a stored mail is."""
+
+    NEW = "new"
+    WAITING = "waiting"
+    SETTLED = "settled"
+    UNMATCHED = "unmatched"
+    IGNORED = "ignored"
+
+
+class MatchedBy(StrEnum):
+    """How a mail was found to be about a message; the later ones are weaker."""
+
+    LEDGER = "ledger"
+    TOKEN = "token"  # noqa: S105 - how it was found, no secret
+    MESSAGE_ID = "message_id"
+    RECIPIENT = "recipient"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncomingMail:
+    """One mail as it was taken in.
+
+    Attributes:
+        raw: header and body.
+        source: where it came from, for people: ``imap bounces@imap.example.com``.
+        envelope_to: the addresses of RCPT, where it came by LMTP.
+    """
+
+    raw: bytes
+    source: str
+    envelope_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMail:
+    """A stored mail that nothing has been made of yet."""
+
+    id: UUID
+    received_at: datetime
+    report: MailReport
+
+
+async def add(session: AsyncSession, mails: Sequence[IncomingMail]) -> int:
+    """Store mails; returns how many were not there yet."""
+    rows = {row["digest"]: row for row in map(_row, mails)}
+    if not rows:
+        return 0
+    connection = await session.connection()
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = (
+        insert(REPORTS)
+        .values(list(rows.values()))
+        .on_conflict_do_nothing(index_elements=["digest"])
+        .returning(REPORTS.c.id)
+    )
+    return len((await connection.execute(statement)).all())
+
+
+def _row(mail: IncomingMail) -> dict[str, Any]:
+    report = parse_report(mail.raw)
+    decisive = report.decisive
+    state = _first_state(report.kind)
+    told = asdict(report) | {"returned_to": [*mail.envelope_to, *report.returned_to]}
+    return {
+        "id": new_id(),
+        "digest": sha256(mail.raw).hexdigest(),
+        "source": _clean(mail.source, _SOURCE_LENGTH),
+        "received_at": datetime.now(UTC),
+        "kind": report.kind.value,
+        "state": state.value,
+        "matched_by": "",
+        "failure_class": decisive.failure_class and decisive.failure_class.value,
+        "is_hard": decisive.is_hard,
+        "note": "",
+        # People's words to us are nobody's business here.
+        "report": {} if state is RowState.IGNORED else told,
+        "raw": None if state is RowState.IGNORED else mail.raw[:RAW_OCTETS],
+        **words(
+            address=decisive.original or decisive.address or report.sender,
+            status=decisive.status,
+            code=decisive.code,
+            detail=decisive.diagnostic or report.feedback_type or report.subject,
+            remote_mta=decisive.remote_mta or report.reporting_mta,
+        ),
+    }
+
+
+def _first_state(kind: ReportKind) -> RowState:
+    match kind:
+        case ReportKind.AUTO_REPLY | ReportKind.CHALLENGE:
+            return RowState.IGNORED
+        case ReportKind.UNKNOWN:
+            return RowState.UNMATCHED
+        case _:
+            return RowState.NEW
+
+
+def words(**texts: str) -> dict[str, str]:
+    """Columns of text, cut to what they hold."""
+    return {name: _clean(text, _LENGTHS[name]) for name, text in texts.items()}
+
+
+def _clean(text: str, length: int) -> str:
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:length]
+
+
+async def unsettled(
+    session: AsyncSession, *, after: tuple[datetime, UUID] | None, limit: int
+) -> Sequence[StoredMail]:
+    """Mails of which something is still to be made, in the order in which they came."""
+    rows = REPORTS.c
+    statement = (
+        select(rows.id, rows.received_at, rows.report)
+        .where(rows.state.in_([RowState.NEW.value, RowState.WAITING.value]))
+        .order_by(rows.received_at, rows.id)
+        .limit(limit)
+    )
+    if after is not None:
+        at, key = after
+        statement = statement.where(
+            (rows.received_at > at) | ((rows.received_at == at) & (rows.id > key))
+        )
+    found = await (await session.connection()).execute(statement)
+    return [
+        StoredMail(id=row.id, received_at=row.received_at, report=read_report(row.report))
+        for row in found
+    ]
+
+
+def read_report(stored: dict[str, Any]) -> MailReport:
+    """A report from its JSON."""
+    recipients = [
+        ReportedRecipient(
+            **one | {"failure_class": one["failure_class"] and FailureClass(one["failure_class"])}
+        )
+        for one in stored["recipients"]
+    ]
+    lists = {name: tuple(stored[name]) for name in ("returned_to", "message_ids")}
+    return MailReport(
+        **stored | lists | {"kind": ReportKind(stored["kind"]), "recipients": tuple(recipients)}
+    )
+
+
+async def note_unmatched(session: AsyncSession, key: UUID, note: str) -> None:
+    """Say of a mail that nobody knows whom it is about."""
+    await mark(session, key, state=RowState.UNMATCHED.value, note=_clean(note, _NOTE_LENGTH))
+
+
+async def mark(session: AsyncSession, key: UUID, **columns: Any) -> bool:
+    """Change a mail that is not settled yet; False where another process was quicker."""
+    statement = (
+        update(REPORTS)
+        .where(
+            REPORTS.c.id == key,
+            REPORTS.c.state.in_([RowState.NEW.value, RowState.WAITING.value]),
+        )
+        .values(**columns)
+    )
+    return (await (await session.connection()).execute(statement)).rowcount > 0
+
+
+async def drop_old_bodies(session: AsyncSession) -> None:
+    """Forget the mails themselves that nobody could place within :data:`RAW_KEPT`."""
+    old = datetime.now(UTC) - RAW_KEPT
+    statement = (
+        update(REPORTS)
+        .where(REPORTS.c.state == RowState.UNMATCHED.value)
+        .where(REPORTS.c.received_at < old, REPORTS.c.raw.is_not(None))
+        .values(raw=None, report={})
+    )
+    await (await session.connection()).execute(statement)
+
+
+async def list_unmatched(session: AsyncSession, *, limit: int) -> Sequence[dict[str, Any]]:
+    """Mails that fit no message, the newest first."""
+    rows = REPORTS.c
+    statement = (
+        select(
+            rows.id,
+            rows.received_at,
+            rows.source,
+            rows.kind,
+            rows.address,
+            rows.status,
+            rows.failure_class,
+            rows.detail,
+            rows.remote_mta,
+            rows.note,
+        )
+        .where(rows.state == RowState.UNMATCHED.value)
+        .order_by(rows.received_at.desc(), rows.id.desc())
+        .limit(limit)
+    )
+    found = await (await session.connection()).execute(statement)
+    return [dict(row._mapping) for row in found]
+
+
+async def count_by_state(session: AsyncSession) -> dict[str, int]:
+    """How many mails are in which state."""
+    statement = select(REPORTS.c.state, func.count()).group_by(REPORTS.c.state)
+    found = await (await session.connection()).execute(statement)
+    return {str(state): int(count) for state, count in found}
