@@ -12,8 +12,10 @@ from ignition_ext.channels.smtp import SmtpTransport
 from ignition_ext.delivery.batch import Sender
 from ignition_ext.delivery.plan import CampaignPlan, email_recipe, retry_of, sms_workshop
 from ignition_ext.delivery.press import Press
-from ignition_ext.delivery.receipts import RECEIPT_LINGER_SECONDS, receipts_into
 from ignition_ext.delivery.workshop import EmailWorkshop
+from ignition_ext.returns.sms_inbox import SmsInbox
+from ignition_ext.returns.sms_receipts import RECEIPT_LINGER_SECONDS, receipts_into
+from ignition_ext.returns.sms_routes import note_route
 from ignition_ext.settings import Settings
 from ignition_ext.values import Channel, RunRef
 from tasks.guard_sender import Surroundings, bind_slots, guard_sender
@@ -81,6 +83,13 @@ async def _sms(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender
 
     async def make(around: Surroundings) -> Sender[Any]:
         slots = bind_slots(plan, around, settings, account=gateway.bind_name, binds=gateway.binds)
+        inbox = SmsInbox(around.database, alphabet=options.default_alphabet)
+        await note_route(
+            around.database,
+            bind=gateway.bind_name,
+            sender=plan.stored.definition.from_,
+            tenant_id=plan.stored.campaign.tenant_id,
+        )
 
         def connect(last: bool) -> SmppTransport:
             return gateway.transport(
@@ -89,6 +98,7 @@ async def _sms(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender
                 receipt_linger=RECEIPT_LINGER_SECONDS if last else 0,
                 slot=slots,
                 senders=plan.senders,
+                on_incoming=inbox.store,
             )
 
         sender: Sender[Any] = Sender(

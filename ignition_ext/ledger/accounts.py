@@ -43,6 +43,8 @@ Body: TypeAlias = Callable[[Work], Coroutine[Any, Any, T]]
 CHUNK = 2000
 """Rows changed in one transaction when many are: small enough that a sender waiting for SQLite's
 only write lock, or for a row, waits for milliseconds."""
+NIL = UUID(int=0)
+"""Before every key."""
 
 
 class SqlLedger(Ledger):
@@ -255,6 +257,22 @@ class SqlLedger(Ledger):
         if not receipts:
             return 0
         return await self.transact(lambda work: segments.receive(work, receipts))
+
+    async def match_waiting(self, bind: str, *, id_format: str | None = None) -> int:
+        total, after = 0, NIL
+        while True:
+            found, after, goes_on = await self.transact(
+                partial(
+                    segments.match_waiting,
+                    bind=bind,
+                    after=after,
+                    limit=CHUNK,
+                    id_format=id_format,
+                )
+            )
+            total += found
+            if not goes_on:
+                return total
 
     async def evidence(self, told: Sequence[Evidence]) -> Sequence[Effect]:
         effects: list[Effect] = []

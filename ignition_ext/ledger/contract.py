@@ -346,6 +346,13 @@ class Ledger(Protocol):
         """Store receipts, update the parts and messages they match; returns how many matched."""
         ...
 
+    async def match_waiting(self, bind: str, *, id_format: str | None = None) -> int:
+        """Look again for the segments of receipts of this bind that have none; how many matched.
+
+        Those of the last three days, with ``id_format`` as if they had come with that one.
+        """
+        ...
+
     async def evidence(self, told: Sequence[Evidence]) -> Sequence[Effect]:
         """Carry out what mails that came back tell; what each piece did, in their order.
 

@@ -66,6 +66,14 @@ SELECT id, bind, provider_id, id_format, address, state, status, code
    AND received_at > statement_timestamp() - interval '3 days'
  ORDER BY received_at, id;
 
+-- name: waiting_receipts
+SELECT id, bind, provider_id, id_format, address, state, status, code
+  FROM receipt
+ WHERE bind = %(bind)s AND message_id IS NULL AND provider_id <> '' AND id > %(after)s
+   AND received_at > statement_timestamp() - interval '3 days'
+ ORDER BY id
+ LIMIT %(limit)s;
+
 -- name: match_receipts
 UPDATE receipt r
    SET message_id = c.message_id, part = c.part, run_at = c.run_at, tenant_id = c.tenant_id

@@ -47,6 +47,14 @@ SELECT id, bind, provider_id, id_format, address, state, status, code
    AND received_at > strftime('%Y-%m-%d %H:%M:%f000', 'now', '-3 days')
  ORDER BY received_at, id;
 
+-- name: waiting_receipts
+SELECT id, bind, provider_id, id_format, address, state, status, code
+  FROM receipt
+ WHERE bind = :bind AND message_id IS NULL AND provider_id <> '' AND id > :after
+   AND received_at > strftime('%Y-%m-%d %H:%M:%f000', 'now', '-3 days')
+ ORDER BY id
+ LIMIT :limit;
+
 -- name: match_receipts
 UPDATE receipt
    SET message_id = :message_id, part = :part, run_at = :run_at, tenant_id = :tenant_id

@@ -7,6 +7,7 @@ yet is kept until one is stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ignition_ext.ledger.provider_ids import is_same_number, match_rank
@@ -54,7 +55,7 @@ def message_after(
     kind = OutcomeKind.REJECTED if state in (_S.FAILED, _S.EXPIRED) else OutcomeKind.ACCEPTED
     words = f"receipt {receipt.status}".strip()
     if held.parts > 1:
-        words = f"{words}, part {part} of {held.parts}"
+        words = f"{words}, part {part} of {held.parts}; {_counted(parts, held.parts)}"
     failure_class = None
     if kind is OutcomeKind.REJECTED:
         refused = receipt.status.upper() in _REFUSED_STATUS
@@ -65,6 +66,14 @@ def message_after(
         attempts=held.attempts + int(held.state is _S.UNCERTAIN),
         outcome=Outcome(kind=kind, code=receipt.code, text=words, failure_class=failure_class),
     )
+
+
+def _counted(parts: Sequence[MessageState], total: int) -> str:
+    """How many parts did what: ``2 delivered, 1 failed``; those never stored were not sent."""
+    counts = Counter(state.value for state in parts)
+    counts["not sent"] = max(total - len(parts), 0)
+    order = ["delivered", "failed", "expired", "uncertain", "sent", "not sent"]
+    return ", ".join(f"{counts[name]} {name}" for name in order if counts[name])
 
 
 def _state_after(held: Held, parts: Sequence[MessageState]) -> MessageState | None:

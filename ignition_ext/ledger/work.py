@@ -266,6 +266,16 @@ class Work(ABC):
 
     async def find_receipts(self, binds: set[str], keys: set[str]) -> list[ReceiptRow]:
         """Receipts that have found no segment yet, oldest first."""
+        return self._receipts(
+            await self.fetch("find_receipts", binds=sorted(binds), keys=sorted(keys))
+        )
+
+    async def waiting_receipts(self, bind: str, after: UUID, limit: int) -> list[ReceiptRow]:
+        """The next receipts of a bind that have found no segment yet, in the order of their ids."""
+        rows = await self.fetch("waiting_receipts", bind=bind, after=after, limit=limit)
+        return self._receipts(rows)
+
+    def _receipts(self, rows: Sequence[Row]) -> list[ReceiptRow]:
         return [
             ReceiptRow(
                 id=self.uuid(row[0]),
@@ -277,7 +287,7 @@ class Work(ABC):
                 status=row[6],
                 code=row[7],
             )
-            for row in await self.fetch("find_receipts", binds=sorted(binds), keys=sorted(keys))
+            for row in rows
         ]
 
     async def part_states(self, ids: Sequence[UUID]) -> dict[UUID, dict[int, MessageState]]:

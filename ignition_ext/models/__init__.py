@@ -23,6 +23,13 @@ from ignition_ext.models.cost import (
     RunCost,
     RunRateCard,
 )
+from ignition_ext.models.incoming import (
+    InboundMessage,
+    InboundPart,
+    ReplyState,
+    SmsReply,
+    SmsRoute,
+)
 from ignition_ext.models.mail_report import MailReport
 from ignition_ext.models.message import (
     Message,
@@ -64,6 +71,8 @@ __all__ = [
     "EndpointState",
     "ForgottenAddress",
     "ForgottenKey",
+    "InboundMessage",
+    "InboundPart",
     "MailReport",
     "Message",
     "MessageDue",
@@ -82,10 +91,13 @@ __all__ = [
     "Receipt",
     "RecipientRow",
     "ReleaseState",
+    "ReplyState",
     "RunCost",
     "RunRateCard",
     "RunSteps",
     "SenderLease",
+    "SmsReply",
+    "SmsRoute",
     "Suppression",
     "Template",
     "TemplateState",

@@ -28,7 +28,6 @@ from ignition_ext.database import Database
 from ignition_ext.delivery.batch import BatchLimits, BatchResult, Sender, deliver_batch
 from ignition_ext.delivery.patience import patiently, time_left
 from ignition_ext.delivery.press import Press
-from ignition_ext.delivery.receipts import receipts_into
 from ignition_ext.delivery.tally import Tally
 from ignition_ext.delivery.thread import run_apart
 from ignition_ext.delivery.workshop import EmailWorkshop, SmsWorkshop
@@ -36,6 +35,7 @@ from ignition_ext.errors import ChannelError, DatabaseError
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import Ledger
 from ignition_ext.ledger.retry import StandardRetry
+from ignition_ext.returns.sms_receipts import receipts_into
 from ignition_ext.schema import database_errors
 from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.rendering.renderer import Renderer

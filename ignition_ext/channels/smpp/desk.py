@@ -86,6 +86,10 @@ class ReceiptDesk:
         self._idle.clear()
         self._some.set()
 
+    def open(self) -> None:
+        """Take what comes; a desk is open when it is made."""
+        self._is_closed = False
+
     def close(self) -> None:
         """Take nothing more; what waits is still stored and answered."""
         self._is_closed = True

@@ -38,9 +38,13 @@ class SmppListener:
         on_incoming: the same for texts from handsets.
         slot: entered before the bind is opened, left when it is closed for good.
         tell: called with words for people when something changed.
+        waits: whether to go on waiting when the slot's own patience is at its end.
 
     Attributes:
         desk: what came, in numbers.
+        bound: set while a bind stands.
+        bound_at: since when, by the loop's clock; None before the first one.
+        trouble: why there is no bind; empty once there was one.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class SmppListener:
         on_incoming: Inbox,
         slot: Slot = no_limit,
         tell: Callable[[str], None] = logger.info,
+        waits: bool = True,
     ) -> None:
         if options.bind is BindType.TRANSMITTER:
             options = replace(options, bind=BindType.RECEIVER)
@@ -61,7 +66,10 @@ class SmppListener:
         self._session: Session | None = None
         self._leave = asyncio.Event()
         self._replies: dict[MessageId, asyncio.Future[Delivery]] = {}
+        self._waits = waits
         self.bound = asyncio.Event()
+        self.bound_at: float | None = None
+        self.trouble = ""
 
     @property
     def can_send(self) -> bool:
@@ -77,7 +85,9 @@ class SmppListener:
 
         Raises:
             ChannelError: the SMSC refuses us for good.
+            MustWait: others have all binds, and this listener does not wait.
         """
+        self.desk.open()
         desk = asyncio.create_task(self.desk.run(), name="receipt-desk")
         failures = 0
         try:
@@ -85,12 +95,14 @@ class SmppListener:
                 self._leave.clear()
                 try:
                     failures = 0 if await self._hold(stop) else failures + 1
-                except MustWait:
-                    failures = 0  # the slot has said so, and waited
+                except MustWait as error:
+                    if not self._waits:
+                        raise
+                    failures, self.trouble = 0, error.message  # the slot has waited and said so
                 except ChannelError as error:
                     if not error.temporary:
                         raise
-                    failures += 1
+                    failures, self.trouble = failures + 1, error.message
                     self._tell(f"no bind, trying again: {error}")
                 if failures:
                     await self._unless(stop, asyncio.sleep(self._pause(failures)))
@@ -175,6 +187,7 @@ class SmppListener:
     async def _listen(self, session: Session, stop: asyncio.Event) -> None:
         self._session = session
         self.bound.set()
+        self.bound_at, self.trouble = self._loop.time(), ""
         self._tell(f"listens at {self.options.bind_name}")
         over = [
             asyncio.ensure_future(one)
