@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from sqlmodel import col, select
 
+from ignition_ext.cli import main
 from ignition_ext.consent import SuppressionReason, lift, suppress
 from ignition_ext.database import Database
 from ignition_ext.models import AuditLog, Suppression
@@ -78,3 +79,33 @@ async def office(database: Database) -> Office:
     tenant = await create_tenant(database, name="acme", region="DE", actor="test")
     assert tenant.id is not None
     return Office(database=database, tenant_id=tenant.id)
+
+
+@dataclass
+class Done:
+    """What a command printed, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def ignition(
+    office: Office,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., Done]:
+    """Runs ``ignition …`` as jane."""
+    monkeypatch.setenv("IGNITION_DATABASE_URL", database_url)
+    monkeypatch.setenv("IGNITION_ACTOR", "cli:jane")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as caught:
+            main(list(arguments))
+        out, err = capfd.readouterr()
+        return Done(int(caught.value.code or 0), out, err)
+
+    return run
