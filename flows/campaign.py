@@ -26,6 +26,7 @@ from tasks.skip_run import skip_run
 from tasks.snapshot_audience import snapshot_audience
 from tasks.start_senders import start_senders, withdraw_senders
 from tasks.take_slots import take_slots
+from tasks.take_step import first_step, next_step
 
 
 @flow(
@@ -61,10 +62,14 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
                 return show_ending(ending)
             progress = LiveProgress(plan.reference)
             await snapshot_audience(plan, run)
+            if run.in_steps:
+                await first_step(plan, run)
             if plan.senders > 1:
                 await start_senders(plan, run)
             with Press() as press:
                 while not (batch := await send_batch(plan, run, progress, press)).over:
+                    if run.in_steps:
+                        batch = await next_step(plan, run, batch)
                     await await_due(plan, run, batch)
             if plan.senders > 1:
                 await withdraw_senders(run)

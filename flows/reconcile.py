@@ -15,12 +15,14 @@ from tasks.let_go_pending import let_go_pending
 from tasks.revive_runs import end_lost_senders, revive_runs
 from tasks.tell_reconciled import tell_reconciled
 from tasks.top_up_schedules import top_up_schedules
+from tasks.watch_steps import watch_steps
 
 Part = Callable[[], Awaitable[Mapping[str, str]]]
 PARTS: tuple[tuple[str, Part], ...] = (
     ("Leases of dead senders", recover_leases),
     ("Deadlines", expire_overdue),
     ("States in Prefect", mirror_runs),
+    ("Runs in steps", watch_steps),
     ("Runs without a process", revive_runs),
     ("Senders without a process", end_lost_senders),
     ("Chains", let_go_pending),

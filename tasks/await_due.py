@@ -26,6 +26,7 @@ from ignition_ext.values import RunState
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.prefect_control import forget_process, stay_paused
+from tasks.take_step import until_step
 
 _MOMENT = timedelta(milliseconds=100)
 LONGEST_WAIT = timedelta(seconds=60)
@@ -58,6 +59,8 @@ async def await_more(plan: CampaignPlan, run: OpenedRun, batch: BatchResult) -> 
 
     The run's own flow comes back then, and starts senders again.
     """
+    if run.in_steps:
+        batch = await until_step(run, batch)
     return not await _await_soon(plan, run, batch)
 
 
@@ -89,8 +92,8 @@ def _until_limit(run: OpenedRun, left: timedelta) -> timedelta:
 def _reason(batch: BatchResult) -> str:
     if batch.run_state is RunState.PAUSED:
         return "paused"
-    waits_for = f"{batch.error.message} " if isinstance(batch.error, MustWait) else ""
-    return f"{waits_for}{summary(batch.counts)}"
+    waits_for = batch.error.message if isinstance(batch.error, MustWait) else batch.waits_for
+    return f"{waits_for} {summary(batch.counts)}".strip()
 
 
 async def _await_others(run: OpenedRun, batch: BatchResult) -> None:

@@ -11,6 +11,7 @@ from ignition_ext.campaigns.parameters import SenderParameters
 from ignition_ext.delivery.plan import CampaignPlan, plan_campaign
 from ignition_ext.ledger.run_rows import read_run, run_ref
 from ignition_ext.ledger.runs import OpenedRun
+from ignition_ext.models import RunSteps
 from ignition_ext.settings import Settings
 from ignition_ext.values import RunState
 from tasks.database import open_database
@@ -28,6 +29,7 @@ async def join_run(parameters: SenderParameters) -> tuple[CampaignPlan, OpenedRu
         row = await read_run(session, parameters.run_id)
         if row.state != RunState.OPEN:
             return f"The run is {row.state}: there is nothing left for this sender."
+        has_steps = await session.get(RunSteps, row.id) is not None
         plan = await plan_campaign(session, parameters.campaign, environment=Settings().environment)
     wanted = (parameters.version, parameters.template_version_id)
     if (plan.stored.version, plan.template_version_id) != wanted:
@@ -39,5 +41,6 @@ async def join_run(parameters: SenderParameters) -> tuple[CampaignPlan, OpenedRu
         snapshot_done=row.snapshot_at is not None,
         resumed=True,
         prefect_attempts=row.prefect_attempts,
+        in_steps=has_steps,
     )
     return replace(plan, limit=row.max_messages), run

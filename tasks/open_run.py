@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -49,6 +50,13 @@ async def open_run(plan: CampaignPlan) -> OpenedRun:
         attempt=run.prefect_attempts,
     )
     return run
+
+
+async def _in_steps(database: Database, plan: CampaignPlan, run: OpenedRun) -> bool:
+    """As its campaign says when it begins; one that has begun keeps its steps."""
+    if not run.resumed or (plan.has_steps and not run.snapshot_done):
+        return plan.has_steps
+    return await read_steps(database, run.ref.id) is not None
 
 
 def run_request(plan: CampaignPlan, flow_run: FlowRun) -> RunRequest:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from ignition_ext.errors import ConflictError
 from ignition_ext.ledger.runs import OpenedRun, find_run, mirror, set_run_state
 from ignition_ext.orchestration.mirror import PREFECT_ACTOR
 from ignition_ext.settings import Settings
-from ignition_ext.values import RunState
+from ignition_ext.values import MessageState, RunState
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.live_progress import LiveProgress
@@ -52,11 +53,14 @@ class PrefectControl:
     looked_at: float = 0.0
     is_away: bool = False
     paused: State[Any] | None = None
+    alarm: Callable[[Mapping[MessageState, int]], bool] | None = None
 
     async def tick(self, *, last: bool = False) -> bool:
         """Called often while a batch is being sent, and at its end: whether it may go on."""
         if is_over(self.ends_by) and not last:
             return False
+        if self.alarm is not None and not last and self.alarm(self.progress.tally.counts):
+            return False  # the batch ends, and the run is looked at
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.progress.show(always=last)

@@ -28,6 +28,7 @@ from tasks.mirror_state import account_if_cancelled
 from tasks.prefect_control import PrefectControl, is_over, note_pause
 from tasks.prepare_sender import prepare_sender
 from tasks.sender_news import SenderNews
+from tasks.take_step import alarm_of
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -62,7 +63,8 @@ async def send_batch(
     # Blocks are read in Prefect's loop; the sending has one of its own.
     prepared = await prepare_sender(plan, run.ref, settings, press)
     news = SenderNews(progress, current_flow_run().id)
-    control = PrefectControl(progress, run.ends_by)
+    alarm = await alarm_of(run) if run.in_steps else None
+    control = PrefectControl(progress, run.ends_by, alarm=alarm)
 
     async def send(stop: asyncio.Event) -> BatchResult:
         async with open_database() as database:

@@ -6,6 +6,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from ignition_ext.audience import open_source
+from ignition_ext.campaigns.step_rows import begin_steps
 from ignition_ext.database import Database
 from ignition_ext.delivery.local_time import database_clock, local_time_of
 from ignition_ext.delivery.plan import CampaignPlan
@@ -42,6 +43,7 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
     rejects = prefect_home() / "ignition-rejects" / f"{run.ref.id}.csv"
     rejects.parent.mkdir(parents=True, exist_ok=True)
     hours = await _hours(database, plan, run)
+    is_held = run.in_steps and await begin_steps(database, run.ref, plan.stored.definition.delivery)
     async with open_source(
         database,
         tenant=plan.stored.tenant,
@@ -51,7 +53,7 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
         rejects=rejects,
     ) as source:
         batches = messages_of(source.batches(), plan.channel, intake, limit=plan.limit, hours=hours)
-        await ledger.snapshot(run.ref, batches)
+        await ledger.snapshot(run.ref, batches, is_held=is_held)
         stats = source.stats
     if not intake.taken:
         raise AudienceError(

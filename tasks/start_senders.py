@@ -40,11 +40,16 @@ ALIVE = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PA
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def start_senders(plan: CampaignPlan, run: OpenedRun) -> int:
+async def start_senders(plan: CampaignPlan, run: OpenedRun, *, wave: int = 0) -> int:
     """Ask Prefect for the senders that the campaign wants and the run does not have yet.
 
     The run's own flow is the first of them, so that it gets on where no worker has room for
     another. Without Prefect, or without the deployment, it goes on alone.
+
+    Args:
+        plan: the campaign.
+        run: which run of it.
+        wave: of a run in steps, which one: those of the step before may have ended.
 
     Returns how many were asked for.
     """
@@ -62,7 +67,7 @@ async def start_senders(plan: CampaignPlan, run: OpenedRun) -> int:
             extra = await _job_variables(client)
         for number in numbers:
             if number not in known:
-                await _start(plan, run, number, extra)
+                await _start(plan, run, number, wave, extra)
                 started += 1
     except ObjectNotFound:
         get_run_logger().warning(
@@ -76,7 +81,11 @@ async def start_senders(plan: CampaignPlan, run: OpenedRun) -> int:
 
 
 async def _start(
-    plan: CampaignPlan, run: OpenedRun, number: int, job_variables: dict[str, Any]
+    plan: CampaignPlan,
+    run: OpenedRun,
+    number: int,
+    wave: int,
+    job_variables: dict[str, Any],
 ) -> None:
     async with open_database() as database, database.read() as session:
         name = (await read_run(session, run.ref.id)).flow_run_name
@@ -99,7 +108,7 @@ async def _start(
             f"campaign:{definition.name}",
             run_tag(run.ref.id),
         ],
-        idempotency_key=f"{run.ref.id}-{run.prefect_attempts}-{number}",
+        idempotency_key=f"{run.ref.id}-{run.prefect_attempts}-{wave}-{number}",
         job_variables=job_variables or None,
     )
 

@@ -5,8 +5,9 @@ Who changes a run's row locks it first, as claims and operators do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Table, func, update
@@ -68,6 +69,49 @@ def reached(steps: RunSteps, counts: Mapping[MessageState, int]) -> list[Exceede
     stop_if = StopSpec.model_validate(steps.stop_if)
     figures = Figures.of(counts).since(Figures.read(steps.base))
     return exceeded(stop_if, stop_if.judged_from(steps.targets), figures)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStatus:
+    """How far a run in steps is, for people and programs.
+
+    Attributes:
+        step: that was begun last, from 1; 0 before the first.
+        of: steps in all; 0 for a run that only stops when too much goes wrong.
+        released: messages that the steps begun have let go.
+        targets: messages that are out after each step.
+        next_at: when the next step begins; None while it is not known.
+        stopped_at: since when it waits for a decision; None while it does not.
+        reason: why it stopped last; empty if it never did.
+        is_watched: whether it stops (again) by itself.
+    """
+
+    step: int
+    of: int
+    released: int
+    targets: Sequence[int]
+    next_at: datetime | None
+    stopped_at: datetime | None
+    reason: str
+    is_watched: bool
+
+
+def step_status(steps: RunSteps | None, state: str) -> StepStatus | None:
+    """The same from the run's row and the run's state; None without a row."""
+    if steps is None:
+        return None
+    is_waiting = is_stopped(steps, state)
+    goes_on = state == RunState.OPEN and steps.step < len(steps.targets)
+    return StepStatus(
+        step=steps.step,
+        of=len(steps.targets) or len(steps.ramp),
+        released=steps.released,
+        targets=steps.targets,
+        next_at=steps.next_at if goes_on else None,
+        stopped_at=steps.stopped_at if is_waiting else None,
+        reason=str(steps.stop.get("reason", "")),
+        is_watched=bool(steps.stop_if) and steps.is_watched,
+    )
 
 
 async def judge(

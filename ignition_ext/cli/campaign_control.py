@@ -21,6 +21,7 @@ from ignition_ext.orchestration import runs
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.operations import Item, in_turn
 from ignition_ext.orchestration.run_operations import begun_runs, due_runs, move_run
+from ignition_ext.orchestration.steps import require_decision
 from ignition_ext.values import RunState
 
 
@@ -69,6 +70,8 @@ async def resume(
 ) -> int:
     """Let a paused run go on.
 
+    One that stopped by itself is refused: it wants a decision, `ignition campaign approve`.
+
     Args:
         run: A run's id, a flow run's id, TENANT/NAME for the campaign's latest run, or a pattern
             such as 'acme/news-*' for all paused runs of these campaigns.
@@ -95,6 +98,7 @@ async def _resume(database: Database, dry_run: bool, run: UUID) -> str:
 
 
 async def _resume_one(database: Database, run: str) -> UUID:
+    await require_decision(database, run)
     row = await runs.resume(database, run, actor=actor())
     try:
         async with prefect_client() as client:

@@ -20,6 +20,7 @@ from ignition_ext.campaigns import store
 from ignition_ext.campaigns.definition import Priority
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.campaigns.selection import Selection, select_campaigns
+from ignition_ext.campaigns.step_stops import StepStatus
 from ignition_ext.campaigns.store import StoredCampaign
 from ignition_ext.cli.bulk import moment, selected, tell_items, wrong_usage
 from ignition_ext.cli.context import actor, open_database
@@ -251,12 +252,20 @@ def _tell(status: runs.RunStatus) -> None:
         ended = f", ended {status.ended_at:%H:%M:%S}" if status.ended_at else ""
         rate = f", {status.rate:g} a second" if status.rate else ""
         out.print(f"started {status.started_at:%Y-%m-%d %H:%M:%S}{ended} UTC{rate}", markup=False)
+    if status.steps is not None and status.steps.of:
+        out.print(_step(status.steps), markup=False)
     rows = [
         {"state": name, "messages": count}
         for name, count in status.counts.items()
         if count or name == "total"
     ]
     print_table(rows, "state", "messages")
+
+
+def _step(steps: StepStatus) -> str:
+    total = steps.targets[-1] if steps.targets else "all"
+    told = f"step {steps.step} of {steps.of}: {steps.released} messages of {total} let go"
+    return f"{told}, the next at {steps.next_at:%H:%M:%S} UTC" if steps.next_at else told
 
 
 def _words(status: runs.RunStatus) -> str:

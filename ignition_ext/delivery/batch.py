@@ -113,6 +113,7 @@ class BatchResult:
         rest: how long nothing may be sent, whatever is due: the server is left alone, or a rate
             is used up for long.
         others_hold: nothing was claimed, and other senders (or dead ones) hold some of the run.
+        waits_for: what it waits for, where that is neither a server nor a message's own time.
     """
 
     claimed: int
@@ -125,6 +126,7 @@ class BatchResult:
     seconds: float = 0.0
     rest: timedelta = timedelta(0)
     others_hold: bool = False
+    waits_for: str = ""
 
     @property
     def got_on(self) -> bool:

@@ -75,6 +75,12 @@ class CampaignPlan:
         return f"{self.reference} is for {allowed}; IGNITION_ENVIRONMENT is {self.environment}."
 
     @property
+    def has_steps(self) -> bool:
+        """Whether a run that begins now goes out in steps, or stops when too much goes wrong."""
+        delivery = self.stored.definition.delivery
+        return bool(delivery.ramp) or delivery.stop_if is not None
+
+    @property
     def has_hours(self) -> bool:
         """Whether the hour at the recipient decides when a message goes."""
         delivery = self.stored.definition.delivery

@@ -54,6 +54,7 @@ class OpenedRun:
         resumed: the run stood there already; this is a retry, or a second firing of a schedule.
         prefect_attempts: times that a flow's body began it, this one included.
         ends_by: when its time limit is over; None without one.
+        in_steps: it goes out in steps, or stops when too much goes wrong.
     """
 
     ref: RunRef
@@ -62,6 +63,7 @@ class OpenedRun:
     resumed: bool
     prefect_attempts: int
     ends_by: datetime | None = None
+    in_steps: bool = False
 
 
 async def open_run(database: Database, request: RunRequest, *, actor: str) -> OpenedRun:

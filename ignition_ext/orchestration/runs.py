@@ -15,6 +15,8 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
+from ignition_ext.campaigns.step_rows import read_steps
+from ignition_ext.campaigns.step_stops import StepStatus, step_status
 from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger import open_ledger
@@ -53,6 +55,7 @@ class RunStatus:
         prefect_state: the flow run's state as last seen.
         counts: messages in each state, and ``total``.
         rate: messages a second that a server took, from start to end or now; None before any.
+        steps: how far a run in steps is, and why it stopped; None for others.
     """
 
     campaign: str
@@ -70,6 +73,7 @@ class RunStatus:
     started_at: datetime | None
     ended_at: datetime | None
     rate: float | None
+    steps: StepStatus | None = None
 
 
 async def run_status(database: Database, reference: str) -> RunStatus:
@@ -102,6 +106,7 @@ async def run_status(database: Database, reference: str) -> RunStatus:
         started_at=row.started_at,
         ended_at=row.ended_at,
         rate=rate(counts, row.started_at, row.ended_at or utc_now()),
+        steps=step_status(await read_steps(database, row.id), row.state),
     )
 
 

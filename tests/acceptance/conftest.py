@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from ignition_ext.cli import main
@@ -41,6 +43,12 @@ class Finished:
 
 Command = Callable[..., Finished]
 
+BROWSER_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+BROWSER_PATIENCE_MS = 30_000
+"""A loaded machine takes its time to draw a page; an idle one needs two seconds."""
 TIMEOUT_SECONDS = 600
 """The first test of a process waits for the server too."""
 
@@ -159,3 +167,27 @@ def ignition_here(capsys: pytest.CaptureFixture[str]) -> Command:
         return Finished(code, printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; a machine without it cannot show pages."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no chromium; install Debian's package chromium")
+        pytest.skip("there is no chromium; install Debian's package chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=list(BROWSER_FLAGS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh tab."""
+    opened = browser.new_page(viewport={"width": 1440, "height": 1000})
+    opened.set_default_timeout(BROWSER_PATIENCE_MS)
+    expect.set_options(timeout=BROWSER_PATIENCE_MS)
+    yield opened
+    opened.close()

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from ignition_ext.devtools.demo_stack import DemoStack
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]
-
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-PATIENCE_MS = 30_000
-"""A loaded machine takes its time to draw a page; an idle one needs two seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -33,30 +23,6 @@ def finished(demo_stack: DemoStack) -> dict[str, Any]:
     )
     status: dict[str, Any] = json.loads(printed)
     return status
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium; a machine without it cannot show pages."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no chromium; install Debian's package chromium")
-        pytest.skip("there is no chromium; install Debian's package chromium")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh tab."""
-    opened = browser.new_page(viewport={"width": 1440, "height": 1000})
-    opened.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
-    yield opened
-    opened.close()
 
 
 def test_a_finished_run_shows_its_story(
