@@ -158,6 +158,28 @@ class Settings(BaseSettings):
             " those that are left are then asked to end, and reported Crashed."
         ),
     )
+    webhook_allow_private: str = Field(
+        default="",
+        description=(
+            "Networks that webhooks may be sent to although they are not of the public internet,"
+            " separated by commas, such as `10.20.0.0/16,fd00:1::/64`; there http:// will do."
+            " Empty: only to the public internet, with TLS."
+        ),
+    )
+    webhook_dead_days: float = Field(
+        default=5.0,
+        gt=0,
+        description="Days that a webhook may fail without a success before it is switched off.",
+    )
+    outcome_days: float = Field(
+        default=7.0,
+        ge=4,
+        description=(
+            "Days that outcomes are kept for those who are told of them, and their deliveries to be"
+            " looked up; what was not delivered by then never will be. At least 4: an outcome is"
+            " tried for three."
+        ),
+    )
     test_postgres_url: SecretStr | None = Field(
         default=None,
         description="Only for the tests: a PostgreSQL server on which they may create databases.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -82,12 +83,18 @@ class Announcement:
     private: Mapping[str, JSON] = field(default_factory=dict)
 
 
-async def announce(session: AsyncSession, events: Sequence[Announcement]) -> None:
+async def announce(
+    session: AsyncSession,
+    events: Sequence[Announcement],
+    *,
+    prefect_knows_since: datetime | None = None,
+) -> None:
     """Write events into the outbox, in the caller's transaction and with one statement.
 
     Args:
         session: of ``Database.write()``.
         events: as many as belong to the transaction.
+        prefect_knows_since: when Prefect was told otherwise; it is not told again.
     """
     if not events:
         return
@@ -101,6 +108,7 @@ async def announce(session: AsyncSession, events: Sequence[Announcement]) -> Non
             "payload": dict(event.payload),
             "private": dict(event.private),
             "at": now,
+            "told_at": prefect_knows_since,
         }
         for event in events
     ]

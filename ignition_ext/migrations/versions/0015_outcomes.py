@@ -54,6 +54,11 @@ def upgrade() -> None:
         postgresql_where=sa.text("announced_as <> state"),
     )
     op.execute(BEGIN_POSTGRESQL if is_postgresql else BEGIN_SQLITE)
+    # Whoever tells Prefect holds this row's time.
+    op.execute(
+        "INSERT INTO outcome_cursor (name, position, moved_at)"
+        " VALUES ('prefect', '{}', '2000-01-01 00:00:00.000000')"
+    )
     value = "jsonb_build_object('seq', seq)" if is_postgresql else "json_object('seq', seq)"
     op.execute(
         "INSERT INTO outcome_cursor (name, position, moved_at)"
