@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from babel import Locale, UnknownLocaleError
+from babel.numbers import list_currencies
 from phonenumbers import SUPPORTED_REGIONS
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
@@ -39,6 +40,8 @@ MOST_TOPICS = 50
 """Topics: beyond what a person reads through on one page."""
 SOFT_BOUNCES, SOFT_DAYS = "bounces.soft_limit", "bounces.soft_days"
 """Settings for addresses that are not reached for now: suppressed after so many in so many days."""
+BUDGET_DAY, BUDGET_MONTH = "budget.day", "budget.month"
+"""Settings that are budgets of all the tenant's messages: ``150.00 EUR``."""
 HIGHEST_RATE = 100_000
 """Messages a second: beyond any server, so a slip of the pen."""
 MOST_RUNS = 1_000
@@ -275,6 +278,22 @@ def checked_topics(key: str, value: Any) -> list[str]:
             f" at most {MOST_TOPICS}; null for none.",
         )
     return list(value)
+
+
+def checked_budget(key: str, value: Any) -> str:
+    """An amount above 0 with its currency.
+
+    Raises:
+        ConfigurationError: the value is none.
+    """
+    amount, _, currency = str(value).strip().partition(" ")
+    is_amount = re.fullmatch(r"\d{1,12}(\.\d{1,6})?", amount, re.ASCII) and float(amount) > 0
+    if not is_amount or currency.strip().upper() not in list_currencies():
+        raise ConfigurationError(
+            f"{value!r} cannot be {key}.",
+            mend="Give an amount and a currency (ISO 4217), such as '150.00 EUR'; null for none.",
+        )
+    return f"{amount} {currency.strip().upper()}"
 
 
 def checked_timezone(timezone: str) -> str:

@@ -12,6 +12,7 @@ from ignition_ext.channels.smtp import SmtpTransport
 from ignition_ext.delivery.batch import Sender
 from ignition_ext.delivery.plan import CampaignPlan, email_recipe, retry_of, sms_workshop
 from ignition_ext.delivery.press import Press
+from ignition_ext.delivery.pricing import with_till
 from ignition_ext.delivery.workshop import EmailWorkshop
 from ignition_ext.returns.sms_inbox import SmsInbox
 from ignition_ext.returns.sms_receipts import RECEIPT_LINGER_SECONDS, receipts_into
@@ -72,6 +73,7 @@ async def _email(plan: CampaignPlan, run: RunRef, settings: Settings, press: Pre
             secret=options.password,
             tenant_id=plan.stored.campaign.tenant_id,
         )
+        sender = await with_till(sender, around.database, plan, run, options)
         return await guard_sender(sender, plan, around, door=door, server_rate=server.rate)
 
     return make
@@ -113,6 +115,7 @@ async def _sms(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender
             secret=options.password,
             tenant_id=plan.stored.campaign.tenant_id,
         )
+        sender = await with_till(sender, around.database, plan, run, options)
         # The block's rate is one bind's and is kept there.
         return await guard_sender(sender, plan, around, door=door, server_rate=None)
 

@@ -24,6 +24,7 @@ from ignition_ext.campaigns.duration import Duration, parse_duration
 from ignition_ext.campaigns.hours import LocalTimeSpec, QuietSpan
 from ignition_ext.campaigns.schedule import ScheduleSpec
 from ignition_ext.campaigns.sender import check_email_sender, check_headers, check_sms_sender
+from ignition_ext.campaigns.spending import BudgetSpec
 from ignition_ext.campaigns.steps import DEFAULT_WAIT, MAX_STEPS, Step, StopSpec, check_ramp
 from ignition_ext.values import Channel, Guarantee
 
@@ -215,6 +216,7 @@ class CampaignDefinition(_Part):
     after: list[Parent] = Field(default_factory=list, max_length=MAX_PARENTS)
     delivery: DeliverySpec = DeliverySpec()
     throttle: ThrottleSpec = ThrottleSpec()
+    budget: BudgetSpec | None = None
     retry: RetrySpec = RetrySpec()
     owner: OwnerSpec | None = None
     environments: list[Name] = Field(default_factory=list, max_length=50)

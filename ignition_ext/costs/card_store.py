@@ -201,14 +201,15 @@ async def find_card(session: AsyncSession, tenant: Tenant, version: int | None) 
 
 async def read_prices(session: AsyncSession, card_id: int) -> list[Price]:
     """A card's lines, networks behind prefixes, each by code."""
+    entry = RateCardEntry
     query = (
-        select(RateCardEntry)
-        .where(RateCardEntry.card_id == card_id)
-        .order_by(col(RateCardEntry.kind).desc(), col(RateCardEntry.code))
+        select(entry.kind, entry.code, entry.micros, entry.name)
+        .where(entry.card_id == card_id)
+        .order_by(col(entry.kind).desc(), col(entry.code))
     )
     return [
-        Price(kind=PriceKind(row.kind), code=row.code, micros=row.micros, name=row.name)
-        for row in await session.exec(query)
+        Price(kind=PriceKind(kind), code=code, micros=micros, name=name)
+        for kind, code, micros, name in await session.exec(query)
     ]
 
 

@@ -44,6 +44,15 @@ class Holding(Journal, Protocol):
 HoldMaker = Callable[[Take, Journal], Holding]
 
 
+class Paying(Holding, Protocol):
+    """What lets only that through whose price is held; ``shortage`` says why it stopped."""
+
+    shortage: ChannelError | None
+
+
+TillMaker = Callable[[Take, Journal], AbstractAsyncContextManager[Paying]]
+
+
 class FeedMaker(Protocol[EnvelopeT_co]):
     """Makes a batch's envelopes elsewhere than where they are sent."""
 
@@ -85,6 +94,7 @@ class Sender(Generic[EnvelopeT]):
         feed: builds the messages instead of ``workshop``; not used behind a gate, which wants
             each message to go out as soon as it let it through.
         hold: keeps messages back by the recipient's hour.
+        till: holds the price of each message, where a budget is set.
     """
 
     workshop: Workshop[EnvelopeT]
@@ -95,6 +105,7 @@ class Sender(Generic[EnvelopeT]):
     gate: GateMaker | None = None
     feed: FeedMaker[EnvelopeT] | None = None
     hold: HoldMaker | None = None
+    till: TillMaker | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,11 +241,28 @@ async def _send(
         claims.renew, duration=limits.lease, look_every=limits.look_every, stop=stop
     ):
         if sender.hold is None:
-            return await _deliver(sender, limits, claims.take, claims, stop, tally)
+            return await _pay(sender, limits, claims.take, claims, stop, tally)
         hold = sender.hold(claims.take, claims)
         if not await hold.has_any():
             return None, timedelta(0)
-        return await _deliver(sender, limits, hold.take, hold, stop, tally)
+        return await _pay(sender, limits, hold.take, hold, stop, tally)
+
+
+async def _pay(
+    sender: Sender[EnvelopeT],
+    limits: BatchLimits,
+    take: Take,
+    journal: Journal,
+    stop: asyncio.Event,
+    tally: Tally,
+) -> tuple[ChannelError | None, timedelta]:
+    if sender.till is None:
+        return await _deliver(sender, limits, take, journal, stop, tally)
+    async with sender.till(take, journal) as till:
+        if not await till.has_any():
+            return till.shortage, timedelta(0)
+        error, rest = await _deliver(sender, limits, till.take, till, stop, tally)
+        return error or till.shortage, rest
 
 
 async def _deliver(

@@ -119,6 +119,9 @@ class MoneyAccount(SQLModel, table=True):
     spent: int = Field(default=0, sa_type=BigInteger)
     held: int = Field(default=0, sa_type=BigInteger)
     ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    warned_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, description="When most of it was used."
+    )
     exhausted_at: datetime | None = Field(
         default=None, sa_type=UtcDateTime, description="Since when nothing more was to be had."
     )

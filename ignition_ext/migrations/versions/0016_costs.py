@@ -96,6 +96,7 @@ def add_money() -> None:
         sa.Column("spent", sa.BigInteger(), nullable=False),
         sa.Column("held", sa.BigInteger(), nullable=False),
         sa.Column("ends_at", TIME),
+        sa.Column("warned_at", TIME),
         sa.Column("exhausted_at", TIME),
         sa.Column("updated_at", TIME, nullable=False),
         sa.CheckConstraint("spent >= 0 AND held >= 0", name="ck_money_account_positive"),

@@ -1,0 +1,49 @@
+"""Which budgets a campaign's messages fall under, as the tenant and the campaign file say."""
+
+from __future__ import annotations
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext.costs.budget import TENANT_BUDGETS, Budget, campaign_budget, tenant_budget
+from ignition_ext.errors import ConfigurationError
+from ignition_ext.models import Campaign, CampaignVersion, TenantSetting
+
+
+async def budgets_of(
+    session: AsyncSession, tenant_id: int, campaign_id: int
+) -> list[tuple[int | None, Budget]]:
+    """The budgets that a campaign's messages fall under, as they are set now.
+
+    Each with the campaign whose it is, None for the tenant's. Of the campaign's newest version,
+    so that a budget that was raised counts for a run that waits for it.
+    """
+    found: list[tuple[int | None, Budget]] = []
+    version = (
+        select(CampaignVersion.definition)
+        .join(Campaign, col(Campaign.id) == col(CampaignVersion.campaign_id))
+        .where(Campaign.id == campaign_id, CampaignVersion.version == Campaign.version)
+    )
+    definition = (await session.exec(version)).first()
+    if definition is not None and (own := campaign_budget(definition)) is not None:
+        found.append((campaign_id, own))
+    settings = select(TenantSetting.key, TenantSetting.value).where(
+        TenantSetting.tenant_id == tenant_id, col(TenantSetting.key).in_(TENANT_BUDGETS)
+    )
+    found += [
+        (None, tenant_budget(key, value)) for key, value in sorted(await session.exec(settings))
+    ]
+    return found
+
+
+def require_currency(budget: Budget, currency: str) -> None:
+    """Check that a budget can be compared with a card's prices.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    if budget.money.currency != currency:
+        raise ConfigurationError(
+            f"the budget is {budget}, and the rate card is in {currency}.",
+            mend=f"Set the budget in {currency}, or import a rate card in {budget.money.currency}.",
+        )
