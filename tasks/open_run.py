@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
 from ignition_ext.campaigns.step_rows import read_steps
+from ignition_ext.costs.card_store import pin_card
 from ignition_ext.database import Database
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.ledger.runs import OpenedRun, RunRequest, find_run
@@ -32,6 +33,7 @@ async def open_run(plan: CampaignPlan) -> OpenedRun:
     async with open_database() as database:
         actor = Settings().actor or PREFECT_ACTOR
         run = await open_in_ledger(database, request, actor=actor)
+        await pin_card(database, run.ref)
         run = replace(run, in_steps=await _in_steps(database, plan, run))
         await started(database, run.ref, at=flow_run.start_time or datetime.now(UTC))
         async with database.read() as session:
