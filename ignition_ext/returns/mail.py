@@ -236,3 +236,19 @@ def _complained(case: _Case) -> Announcement:
         },
         private={"address": case.found.address},
     )
+
+
+def summary(done: Done) -> str:
+    """What was made of mails, in one line."""
+    told = [f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(done.kinds.items())]
+    told += [
+        f"{count} {what}"
+        for count, what in (
+            (done.unmatched, "unmatched"),
+            (done.waiting, "waiting for their message"),
+            (done.refused, "refused during runs"),
+            (done.suppressed, "addresses suppressed"),
+        )
+        if count
+    ]
+    return ", ".join(told) or "nothing new"

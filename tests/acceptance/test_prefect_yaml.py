@@ -23,6 +23,7 @@ DEPLOYMENTS = {
     "campaign/any": ("default", "default"),
     "sender/email": ("email", SENDERS),
     "sender/sms": ("sms", SENDERS),
+    "bounces/bounces": ("default", "default"),
     "reconcile/reconcile": ("default", "default"),
 }
 """With the pool and the queue of each."""

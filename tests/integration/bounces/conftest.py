@@ -12,7 +12,7 @@ from sqlmodel import select
 
 from ignition_ext.database import Database
 from ignition_ext.ledger import open_ledger
-from ignition_ext.ledger.contract import Ledger, NewMessage
+from ignition_ext.ledger.contract import Ledger, NewMessage, RetryPolicy
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.ledger.runs import RunRequest, open_run
 from ignition_ext.models import Campaign, Suppression
@@ -45,9 +45,10 @@ class Post:
     desk: MailDesk
     tenant_id: int
     campaign_id: int
+    retry: RetryPolicy = RETRY
 
-    async def sending(self, *addresses: str) -> tuple[RunRef, LeaseId, dict[str, MessageId]]:
-        """A run whose messages are on the wire; those suppressed are not among them."""
+    async def open(self, *addresses: str) -> RunRef:
+        """A run with these recipients, nothing sent yet."""
         request = RunRequest(
             tenant_id=self.tenant_id, campaign_id=self.campaign_id, campaign_version=1
         )
@@ -62,6 +63,12 @@ class Post:
             ]
 
         await self.ledger.snapshot(run, batches())
+        await self.ledger.finish_snapshot(run, skipped=0, rejected=0, duplicates=0)
+        return run
+
+    async def sending(self, *addresses: str) -> tuple[RunRef, LeaseId, dict[str, MessageId]]:
+        """A run whose messages are on the wire; those suppressed are not among them."""
+        run = await self.open(*addresses)
         lease = await self.ledger.claim(run, limit=1000, lease=MINUTE)
         ids = {message.address: message.id for message in lease.messages}
         await self.ledger.intend(run, lease.id, list(ids.values()))
@@ -71,7 +78,7 @@ class Post:
         self, run: RunRef, lease: LeaseId, keys: Sequence[MessageId], outcome: Outcome = ACCEPTED
     ) -> None:
         deliveries = [Delivery(message_id=key, outcome=outcome) for key in keys]
-        await self.ledger.settle(run, lease, deliveries, RETRY)
+        await self.ledger.settle(run, lease, deliveries, self.retry)
 
     async def sent(self, *addresses: str) -> tuple[RunRef, dict[str, MessageId]]:
         run, lease, ids = await self.sending(*addresses)
