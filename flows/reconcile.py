@@ -13,6 +13,7 @@ from tasks.catch_up_misfires import catch_up_misfires
 from tasks.keep_house import expire_overdue, mirror_runs, recover_leases, sweep_budgets
 from tasks.let_go_pending import let_go_pending
 from tasks.revive_runs import end_lost_senders, revive_runs
+from tasks.show_upcoming import show_upcoming
 from tasks.tell_reconciled import tell_reconciled
 from tasks.top_up_schedules import top_up_schedules
 from tasks.watch_steps import watch_steps
@@ -29,6 +30,7 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Schedules", top_up_schedules),
     ("Missed runs", catch_up_misfires),
     ("Rates", sweep_budgets),
+    ("Upcoming runs", show_upcoming),
 )
 """What is looked after, in this order: a run has to be seen as ended before its chain goes on."""
 

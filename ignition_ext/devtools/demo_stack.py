@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from ignition_ext.devtools.postgres import free_port
-from ignition_ext.devtools.stack import ChildProcess, PrefectServer, PrefectWorker
+from ignition_ext.devtools.stack import FAR_AHEAD, ChildProcess, PrefectServer, WarmWorker
 from ignition_ext.errors import ConfigurationError
 
 SYSTEM_ID, SMSC_PASSWORD = "ignition", "spark"
@@ -62,7 +62,7 @@ class DemoStack:
         self.smsc = RecordingServer(
             "smsc", folder, "--system-id", SYSTEM_ID, "--password", SMSC_PASSWORD
         )
-        self._server = PrefectServer(folder, port=port)
+        self._server = PrefectServer(folder, port=port, settings=FAR_AHEAD)
         self._given = os.environ.get("PREFECT_API_URL", "")
         self._started: list[Sequence[ChildProcess]] = []
 
@@ -129,7 +129,7 @@ class DemoStack:
     def start_workers(self) -> None:
         """A worker for each pool; the pools must be there (``ignition init``)."""
         workers = [
-            PrefectWorker(self._worker_server(), pool, environment=self.environment)
+            WarmWorker(self._worker_server(), pool, environment=self.environment)
             for pool in POOLS
         ]
         self._start(workers)
