@@ -164,6 +164,19 @@ class SmsInbox:
         return replies
 
 
+async def list_texts(
+    session: AsyncSession, *, tenant_id: int | None, since: datetime | None, limit: int
+) -> Sequence[InboundMessage]:
+    """The newest texts, of one tenant or of all, newest first."""
+    query = select(InboundMessage)
+    if tenant_id is not None:
+        query = query.where(InboundMessage.tenant_id == tenant_id)
+    if since is not None:
+        query = query.where(InboundMessage.received_at >= since)
+    query = query.order_by(col(InboundMessage.received_at).desc(), col(InboundMessage.id).desc())
+    return (await session.exec(query.limit(limit))).all()
+
+
 async def _lock(session: AsyncSession, bind: str) -> None:
     """One at a time stores the texts of a bind; SQLite has one writer anyway."""
     if session.get_bind().dialect.name == "postgresql":

@@ -162,9 +162,14 @@ class Replies:
         """Mark the oldest as being sent: from now on it is not sent again."""
         with database_errors(self._database):
             async with self._database.write() as session:
+                now = await database_now(session)
                 query = (
                     select(SmsReply)
-                    .where(SmsReply.bind == self._bind, SmsReply.state == ReplyState.PENDING.value)
+                    .where(
+                        SmsReply.bind == self._bind,
+                        SmsReply.state == ReplyState.PENDING.value,
+                        SmsReply.created_at > now - ONCE_IN,
+                    )
                     .order_by(col(SmsReply.attempts), col(SmsReply.created_at))
                     .limit(1)
                 )
@@ -175,7 +180,7 @@ class Replies:
                     session, reply.tenant_id, reply.destination, Keyword(reply.keyword)
                 )
                 reply.state = ReplyState.SENDING if may else ReplyState.SUPPRESSED
-                reply.updated_at = await database_now(session)
+                reply.updated_at = now
                 session.add(reply)
         return reply
 

@@ -24,6 +24,7 @@ DEPLOYMENTS = {
     "sender/email": ("email", SENDERS),
     "sender/sms": ("sms", SENDERS),
     "bounces/bounces": ("default", "default"),
+    "receipts/receipts": ("sms", "default"),
     "reconcile/reconcile": ("default", "default"),
 }
 """With the pool and the queue of each."""
