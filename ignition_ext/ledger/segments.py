@@ -142,26 +142,6 @@ async def match_waiting(
     return len(matches), waiting[-1].id, len(waiting) == limit
 
 
-async def match_waiting(
-    work: Work, *, bind: str, after: UUID, limit: int, id_format: str | None
-) -> tuple[int, UUID, bool]:
-    """Look again for the segments of receipts that have none, in the order they came.
-
-    Returns:
-        How many found theirs, the last receipt looked at, and whether there may be more.
-    """
-    await work.lock_bind(bind)
-    waiting = await work.waiting_receipts(bind, after, limit)
-    if not waiting:
-        return 0, after, False
-    if id_format is not None:
-        waiting = [replace(row, id_format=id_format) for row in waiting]
-    parts = await work.find_parts({bind}, {key for row in waiting for key in _keys(row.provider_id)})
-    matches = _matches(waiting, parts)
-    await _apply(work, matches)
-    return len(matches), waiting[-1].id, len(waiting) == limit
-
-
 def _matches(waiting: Sequence[ReceiptRow], parts: Sequence[PartRow]) -> list[_Match]:
     by_key: dict[str, list[PartRow]] = {}
     for part in parts:
