@@ -18,6 +18,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from ignition_ext import audit
 from ignition_ext.consent.addresses import normalise
+from ignition_ext.consent.forgotten import forgotten
 from ignition_ext.consent.persons import addresses_of
 from ignition_ext.consent.suppressions import (
     ACTOR_LENGTH,
@@ -174,7 +175,10 @@ async def _reason(
         Suppression.channel == channel.value,
         Suppression.address == address,
     )
-    return (await session.exec(query)).one_or_none()
+    found = (await session.exec(query)).one_or_none()
+    if found is not None:
+        return found
+    return (await forgotten(session, tenant_id, channel, [address])).get(address)
 
 
 async def _row(

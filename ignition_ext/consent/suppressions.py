@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
 from ignition_ext.consent.addresses import normalised
+from ignition_ext.consent.forgotten import let_in
 from ignition_ext.models import Suppression
 from ignition_ext.models.types import utc_now
 from ignition_ext.values import Channel
@@ -113,6 +114,8 @@ async def lift(
 ) -> int:
     """Take addresses off a tenant's suppression list; returns how many stood on it.
 
+    One that was forgotten, and stands there by its hash only, comes off it as well.
+
     Args:
         session: of ``Database.write()``.
         tenant_id: whose list.
@@ -123,7 +126,7 @@ async def lift(
         only_reason: leave those that stand there for another one.
     """
     wanted = await normalised(session, tenant_id, channel, addresses)
-    removed: list[int] = []
+    removed, was_known = list[int](), set[str]()
     for chunk in chunks(wanted):
         statement = delete(SUPPRESSIONS).where(
             SUPPRESSIONS.c.tenant_id == tenant_id,
@@ -132,19 +135,26 @@ async def lift(
         )
         if only_reason is not None:
             statement = statement.where(SUPPRESSIONS.c.reason == only_reason.value)
-        rows = await (await session.connection()).execute(statement.returning(SUPPRESSIONS.c.id))
-        removed += rows.scalars()
-    if removed:
+        returning = statement.returning(SUPPRESSIONS.c.id, SUPPRESSIONS.c.address)
+        for key, address in await (await session.connection()).execute(returning):
+            removed.append(key)
+            was_known.add(address)
+        was_known |= await let_in(session, tenant_id, channel, chunk, only_reason)
+    if was_known:
         await audit.record(
             session,
             tenant_id=tenant_id,
             actor=actor,
             action="suppression.removed",
             subject=f"suppression:{channel.value}",
-            before=_told(removed, only_reason=only_reason and only_reason.value),
+            before=_told(
+                removed,
+                forgotten=len(was_known) - len(removed),
+                only_reason=only_reason and only_reason.value,
+            ),
             after={"detail": detail},
         )
-    return len(removed)
+    return len(was_known)
 
 
 def _told(keys: Sequence[int], **words: Any) -> dict[str, Any]:

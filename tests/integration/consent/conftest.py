@@ -109,3 +109,11 @@ def ignition(
         return Done(int(caught.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture
+async def other_tenant(office: Office) -> int:
+    """The key of another tenant."""
+    tenant = await create_tenant(office.database, name="other", actor="test")
+    assert tenant.id is not None
+    return tenant.id

@@ -1,0 +1,196 @@
+"""Finds and removes what other tables say of a person: receipts, texts, reports, outcomes.
+
+Every table that bears a tenant is looked through, in each column that can hold text, except those
+named here: a table that comes later is looked through without anybody thinking of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    cast,
+    delete,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import AutoString, SQLModel
+
+from ignition_ext.values import Channel
+
+MARK = "[forgotten]"
+KEPT = frozenset(
+    {
+        # Marks stand there in place of addresses anyway; a change would break the chain.
+        "audit_log",
+        "audit_head",
+        # What the tenant wrote and set, and what is counted: nothing of recipients.
+        "campaign",
+        "campaign_version",
+        "template",
+        "template_version",
+        "tenant_setting",
+        "run_steps",
+        "rate_card",
+        "rate_card_entry",
+        # Emptied by the ledger and by forgetting itself.
+        "message",
+        "message_due",
+        "message_event",
+        "message_held",
+        "message_part",
+        "sender_lease",
+        "capped_message",
+        "audience",
+        "recipient",
+        "preference",
+        "suppression",
+        "forgotten_key",
+        "forgotten_address",
+    }
+)
+HOLDS_TEXT = (String, AutoString, LargeBinary, JSON)
+WORDS = frozenset({"data", "detail", "octets", "raw", "report", "text", "user_agent", "ip"})
+"""Columns that are emptied whole in a row that is about the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """Whom to look for: addresses without a plus sign, and messages to them."""
+
+    addresses: Sequence[str]
+    message_ids: Collection[Any]
+    pattern: re.Pattern[str]
+
+
+def _person(addresses: Sequence[str], message_ids: Collection[Any]) -> _Person:
+    bare = [address.removeprefix("+") for address in addresses]
+    spellings = "|".join(map(re.escape, bare))
+    pattern = re.compile(rf"(?<![\w.+-])\+?(?:{spellings})(?![\w-]|\.\w)", re.IGNORECASE)
+    return _Person(bare, message_ids, pattern)
+
+
+async def remove_traces(
+    connection: AsyncConnection,
+    tenant_id: int,
+    addresses: Mapping[Channel, str],
+    message_ids: Collection[Any],
+) -> Mapping[str, int]:
+    """Remove a person from all tables that are not exempt; how many rows of each changed.
+
+    Rows that belong to no tenant are looked through as well. Each table is read whole.
+
+    Args:
+        connection: in a transaction.
+        tenant_id: whose tables.
+        addresses: the person's, in the spelling of audiences.
+        message_ids: of messages to the person.
+    """
+    whom = _person(list(addresses.values()), message_ids)
+    changed: dict[str, int] = {}
+    for table in _tables():
+        rows = await _find(connection, table, tenant_id, whom)
+        for row in rows:
+            await _clean(connection, table, row, whom)
+        if rows:
+            changed[table.name] = len(rows)
+    return changed
+
+
+def _tables() -> list[Table]:
+    return [
+        table
+        for table in SQLModel.metadata.sorted_tables
+        if "tenant_id" in table.c and table.name not in KEPT and _columns(table)
+    ]
+
+
+def _columns(table: Table) -> list[Column[Any]]:
+    """Columns that can hold an address."""
+    return [column for column in table.c if isinstance(column.type, HOLDS_TEXT)]
+
+
+def _is_json(column: Column[Any]) -> bool:
+    return isinstance(column.type, JSON)
+
+
+async def _find(
+    connection: AsyncConnection, table: Table, tenant_id: int, whom: _Person
+) -> Sequence[Row[Any]]:
+    tests: list[ColumnElement[bool]] = [
+        _as_text(connection, column).icontains(address, autoescape=True)
+        for column in _columns(table)
+        for address in whom.addresses
+    ]
+    if "message_id" in table.c and whom.message_ids:
+        tests.append(table.c.message_id.in_(list(whom.message_ids)))
+    of_tenant = or_(table.c.tenant_id == tenant_id, table.c.tenant_id.is_(None))
+    return (await connection.execute(select(table).where(of_tenant, or_(*tests)))).all()
+
+
+def _as_text(connection: AsyncConnection, column: Column[Any]) -> ColumnElement[str]:
+    if isinstance(column.type, LargeBinary):
+        if connection.dialect.name == "postgresql":
+            return func.encode(column, "escape", type_=Text())
+        return cast(column, Text)
+    return cast(column, Text) if _is_json(column) else column
+
+
+async def _clean(connection: AsyncConnection, table: Table, row: Row[Any], whom: _Person) -> None:
+    """Mark the addresses in a row; one that is about the person loses its words as well."""
+    pattern, found = whom.pattern, row._mapping
+    here = [column == found[column.name] for column in table.primary_key]
+    named = {name for name, value in found.items() if _is_address(value, pattern)}
+    if named & {column.name for column in table.primary_key}:
+        await connection.execute(delete(table).where(*here))
+        return
+    is_theirs = named or found.get("message_id") in set(whom.message_ids)
+    changes: dict[str, Any] = {}
+    for column in _columns(table):
+        value = found[column.name]
+        if is_theirs and column.name in WORDS:
+            changes[column.name] = _emptied(column, value)
+        elif (marked := _marked(value, pattern)) != value:
+            changes[column.name] = marked
+    if changes:
+        await connection.execute(update(table).where(*here).values(**changes))
+
+
+def _is_address(value: Any, pattern: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _emptied(column: Column[Any], value: Any) -> Any:
+    if column.nullable:
+        return null()
+    return type(value)()
+
+
+def _marked(value: Any, pattern: re.Pattern[str]) -> Any:
+    match value:
+        case str():
+            return pattern.sub(MARK, value)
+        case bytes():
+            # What is no text in this encoding stays as it is.
+            return pattern.sub(MARK, value.decode("latin-1")).encode("latin-1")
+        case dict():
+            return {_marked(key, pattern): _marked(item, pattern) for key, item in value.items()}
+        case list():
+            return [_marked(item, pattern) for item in value]
+        case _:
+            return value
