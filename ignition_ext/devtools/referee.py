@@ -18,7 +18,13 @@ INSTALL_SECONDS = 150
 """A dozen small packages; below the time that a test may take."""
 _SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 """Where Debian puts servers, and which only root has in its PATH."""
-_PACKAGES = {"node": "nodejs", "npm": "npm", "smtp-sink": "postfix"}
+_PACKAGES = {
+    "node": "nodejs",
+    "npm": "npm",
+    "smtp-sink": "postfix",
+    "postfix": "postfix",
+    "dovecot": "dovecot-imapd and dovecot-lmtpd",
+}
 
 
 def find_program(name: str) -> str:

@@ -9,6 +9,7 @@ from email.parser import HeaderParser
 from email.policy import compat32
 
 from ignition_ext.channels.reports.fields import MAX_VALUES, field, typed
+from ignition_ext.channels.reports.freeform import without_original, words_about
 from ignition_ext.channels.reports.report import (
     DELIVERED_ACTIONS,
     FAILED_ACTIONS,
@@ -30,12 +31,17 @@ def status_blocks(part: Message) -> list[Message]:
     """
     payload = part.get_payload()
     if not isinstance(payload, list):
-        return _split(str(payload))
+        return _split(_plain(part))
     blocks: list[Message] = [block for block in payload if isinstance(block, Message)]
     if part.get_content_type() == STATUS_TYPES[0]:
         return blocks[:MAX_VALUES]
-    rest = [text for block in blocks if isinstance(text := block.get_payload(), str)]
+    rest = [_plain(block) for block in blocks if not block.is_multipart()]
     return [*blocks, *_split("\n\n".join(rest))][:MAX_VALUES]
+
+
+def _plain(part: Message) -> str:
+    payload = part.get_payload(decode=True)
+    return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""
 
 
 def _split(text: str) -> list[Message]:
@@ -46,7 +52,7 @@ def _split(text: str) -> list[Message]:
 
 def recipients(blocks: list[Message], context: str) -> list[ReportedRecipient]:
     """Each recipient that the blocks name."""
-    context = context[:MAX_CONTEXT]
+    context = without_original(context)[:MAX_CONTEXT]
     return [_recipient(block, context) for block in blocks if _names_recipient(block)]
 
 
@@ -60,6 +66,8 @@ def _recipient(block: Message, context: str) -> ReportedRecipient:
     status, diagnostic = field(block, "Status"), field(block, "Diagnostic-Code")
     kind, semicolon, words = diagnostic.partition(";")
     diagnostic = words.strip() if semicolon and " " not in kind.strip() else diagnostic
+    # OpenSMTPD, and Exim for what it finds out itself, say it in the text alone.
+    diagnostic = diagnostic or words_about(address, context)
     told = ReportedRecipient(
         address=address,
         original=typed(field(block, "Original-Recipient")),

@@ -7,6 +7,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.utils import getaddresses
+from itertools import islice
 
 MAX_FIELD = 1000
 """Characters of a field that are looked at: reasons of servers are shorter, attacks are longer."""
@@ -23,7 +24,10 @@ def field(message: Message, name: str) -> str:
 
 def all_fields(message: Message, name: str) -> list[str]:
     """All fields of that name, each on one line."""
-    return [one_line(value) for value in message.get_all(name, [])[:MAX_VALUES]]
+    wanted = name.lower()
+    # Not get_all: it makes a question mark of each octet that is not ASCII.
+    found = (value for key, value in message.raw_items() if key.lower() == wanted)
+    return [one_line(value) for value in islice(found, MAX_VALUES)]
 
 
 def words(message: Message, name: str) -> str:
@@ -39,8 +43,19 @@ def words(message: Message, name: str) -> str:
 
 def one_line(value: object) -> str:
     """Text without line breaks and control signs, cut to what a field may hold."""
-    text = str(value)[: 2 * MAX_FIELD].encode("utf-8", "replace").decode("utf-8")
+    text = str(value)[: 2 * MAX_FIELD]
+    if not text.isascii():
+        text = _whole(text)
     return _CONTROLS.sub(" ", text).strip()[:MAX_FIELD]
+
+
+def _whole(text: str) -> str:
+    """Text whose octets beyond ASCII came as half characters, read as UTF-8 where it is that."""
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "replace")
+    return raw.decode("utf-8", "replace")
 
 
 def addresses(message: Message, name: str) -> list[str]:

@@ -14,6 +14,7 @@ from ignition_ext.channels.reports.status import judge
 
 MAX_TEXT = 64 * 1024
 """Characters of a body that are read: the report comes first, then the original."""
+_EMPTY_LINE = re.compile(r"\r?\n[ \t]*\r?\n")
 _REST = re.compile(
     r"^[ >-]*(?:-{2,}.*(?:original|copy|returned|undelivered|below).*|"
     r"(?:return-path|received|message-id|mime-version|dkim-signature): .*)$",
@@ -38,13 +39,9 @@ def _texts(found: Sequence[bytes] | frozenset[bytes]) -> list[str]:
 
 
 def told(address: str, body: str, *, action: str) -> ReportedRecipient:
-    """What the report's text says about an address: the words that follow it."""
-    report = body[:MAX_TEXT]
-    if (rest := _REST.search(report)) is not None and rest.start() > 0:
-        report = report[: rest.start()]
-    place = report.lower().find(address.lower())
-    behind = one_line(report[place + len(address) :][:MAX_FIELD]) if place >= 0 else ""
-    diagnostic = behind.lstrip(" >:,.)\"'") or one_line(report)
+    """What the report's text says about an address."""
+    report = without_original(body)
+    diagnostic = words_about(address, report) or one_line(report)
     judged = judge("", diagnostic, one_line(report))
     return ReportedRecipient(
         address=address,
@@ -55,3 +52,19 @@ def told(address: str, body: str, *, action: str) -> ReportedRecipient:
         failure_class=judged.failure_class,
         is_hard=judged.is_hard and action == "failed",
     )
+
+
+def without_original(body: str) -> str:
+    """The text of a report without what it returns."""
+    report = body[:MAX_TEXT]
+    rest = _REST.search(report)
+    return report if rest is None or rest.start() == 0 else report[: rest.start()]
+
+
+def words_about(address: str, report: str) -> str:
+    """The words that follow an address, up to the next empty line; empty where it is not named."""
+    place = report.lower().find(address.lower()) if address else -1
+    if place < 0:
+        return ""
+    behind = report[place + len(address) :][:MAX_FIELD].lstrip(" >:,.)\"'\r\n")
+    return one_line(_EMPTY_LINE.split(behind, maxsplit=1)[0])

@@ -78,9 +78,11 @@ def _parsed(message: Message) -> MailReport:
             # RFC 8098: somebody's program says that it was read, or deleted unread.
             return replace(report, kind=ReportKind.AUTO_REPLY)
     automatic = automatic_kind(message)
-    return (
-        _freeform(report, message, body) if automatic is None else replace(report, kind=automatic)
-    )
+    if automatic is not None:
+        return replace(report, kind=automatic)
+    if any(part.get_content_type() in delivery.STATUS_TYPES for part in parts):
+        return report
+    return _freeform(report, message, body)
 
 
 def _delivery(report: MailReport, part: Message, body: str) -> MailReport:

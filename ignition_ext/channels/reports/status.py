@@ -22,6 +22,7 @@ _UNKNOWN = re.compile(
     r"|user\sdoesn't\shave|(?:address|account)\s(?:has\sbeen\s)?(?:disabled|deactivated|closed)",
     re.IGNORECASE,
 )
+_UNROUTED = re.compile(r"unrout(?:e)?able\saddress", re.IGNORECASE)
 _FULL = re.compile(
     r"(?:mailbox|mail\sbox|quota|storage|inbox)\s(?:\S+\s){0,3}(?:full|exceeded|exhausted|limit)"
     r"|over\s?quota|exceed(?:s|ed)?\s(?:\S+\s){0,4}quota|out\sof\sstorage",
@@ -64,18 +65,23 @@ def judge(status: str, diagnostic: str, context: str = "") -> Judgement:
     if found and (not best or best.endswith(".0.0")):
         best = found
     text = text or diagnostic
-    around = f"{text} {context}"
+    told, around = text or context, f"{text} {context}"
     generic = not best or best.endswith(".0.0")
-    failure = _by_words(around) if generic else None
+    failure = _by_words(told) if generic else None
     permanent = (best or code or "5")[0] == "5"
     if failure is None:
         reply = Reply(
             code=int(code) if code else (550 if permanent else 450),
             enhanced="" if generic else best,
-            text=around,
+            text=told,
         )
         failure = classify(_stage(around), reply).failure_class or FailureClass.SYSTEM
-    is_hard = permanent and failure is FailureClass.ADDRESS and (generic or names_bad_address(best))
+    is_hard = permanent and failure is FailureClass.ADDRESS
+    if generic:
+        # Without a remote server's code it may be our own relay that knows no way.
+        is_hard = is_hard and bool(code or not _UNROUTED.search(told))
+    else:
+        is_hard = is_hard and names_bad_address(best)
     return Judgement(status=best, code=code, failure_class=failure, is_hard=is_hard)
 
 
