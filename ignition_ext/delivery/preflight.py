@@ -25,6 +25,7 @@ from ignition_ext.delivery.local_time import database_clock, local_time_of
 from ignition_ext.delivery.plan import CampaignPlan, email_workshop, sms_workshop
 from ignition_ext.delivery.recipients import Hours
 from ignition_ext.delivery.rehearsal import EmailRehearsal, SmsRehearsal
+from ignition_ext.delivery.steps import PlannedStep, planned_steps, with_waits
 from ignition_ext.errors import ConfigurationError, TemplateError
 from ignition_ext.settings import Settings
 from ignition_ext.tenants import INVALID_PERCENT, UNFIT_PERCENT, tenant_settings
@@ -85,6 +86,8 @@ class Preflight:
     answer: Answer
     estimate: Estimate
     findings: Sequence[Finding]
+    steps: Sequence[PlannedStep] = ()
+    """The run's, with a ramp."""
 
     @property
     def would_run(self) -> bool:
@@ -180,6 +183,8 @@ async def check_campaign(
         require_columns(plan, source.columns)
         found = await examiner.examine(source)
     expected = await _estimate(database, plan, block, options, found, hours, clock())
+    steps = planned_steps(delivery, found.messages, expected)
+    expected = with_waits(expected, delivery, steps)
     return Preflight(
         reference=plan.reference,
         version=plan.stored.version,
@@ -188,7 +193,8 @@ async def check_campaign(
         found=found,
         answer=answer,
         estimate=expected,
-        findings=[
+        steps=steps,
+        findings=_errors_first(
             *judge(found, answer, expected, await _thresholds(database, plan)),
             *_unsubscribing(plan),
         ],

@@ -48,6 +48,10 @@ def preflight_document(preflight: Preflight) -> dict[str, Any]:
             "words": answer.words,
         },
         "estimate": _estimate(preflight.estimate),
+        "steps": [
+            {"step": one.number, "messages": one.messages, "upto": one.upto, "begins": one.begins}
+            for one in preflight.steps
+        ],
         "samples": found.samples,
     }
 
@@ -66,6 +70,7 @@ def preflight_markdown(preflight: Preflight) -> str:
             takes=takes(expected),
             begins=moment(expected.begin),
             ends=moment(expected.end),
+            steps=[(one, moment(one.begins)) for one in preflight.steps],
             samples=[{**one, "to": shortened(one["to"])} for one in found.samples],
         )
     )
