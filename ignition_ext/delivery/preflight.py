@@ -86,6 +86,7 @@ class Preflight:
     answer: Answer
     estimate: Estimate
     findings: Sequence[Finding]
+
     steps: Sequence[PlannedStep] = ()
     """The run's, with a ramp."""
 
@@ -183,6 +184,7 @@ async def check_campaign(
         require_columns(plan, source.columns)
         found = await examiner.examine(source)
     expected = await _estimate(database, plan, block, options, found, hours, clock())
+    delivery = plan.stored.definition.delivery
     steps = planned_steps(delivery, found.messages, expected)
     expected = with_waits(expected, delivery, steps)
     return Preflight(
@@ -194,7 +196,7 @@ async def check_campaign(
         answer=answer,
         estimate=expected,
         steps=steps,
-        findings=_errors_first(
+        findings=[
             *judge(found, answer, expected, await _thresholds(database, plan)),
             *_unsubscribing(plan),
         ],
