@@ -19,6 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from ignition_ext import audit
 from ignition_ext.consent.addresses import normalised
 from ignition_ext.consent.forgotten import let_in
+from ignition_ext.ledger.withdrawal import withdraw
 from ignition_ext.models import Suppression
 from ignition_ext.models.types import utc_now
 from ignition_ext.values import Channel
@@ -55,8 +56,9 @@ async def suppress(
     """Put addresses on a tenant's suppression list; returns how many are new on it.
 
     Those that stand there already stay as they are, with their first reason. Addresses are
-    spelled as audiences spell them; what nothing can be sent to is passed over. One row of the
-    audit log tells of all; it comes last, so do nothing long after it in the transaction.
+    spelled as audiences spell them; what nothing can be sent to is passed over. Messages that
+    senders hold and have not put on the wire are suppressed at once. One row of the audit log
+    tells of all; it comes last, so do nothing long after it in the transaction.
 
     Args:
         session: of ``Database.write()``.
@@ -69,7 +71,7 @@ async def suppress(
     """
     wanted = await normalised(session, tenant_id, channel, addresses)
     insert = postgresql.insert if is_postgres(session) else sqlite.insert
-    now, added = utc_now(), list[int]()
+    now, added, withdrawn = utc_now(), list[int](), 0
     for chunk in chunks(wanted):
         rows = [
             {
@@ -87,9 +89,17 @@ async def suppress(
             insert(SUPPRESSIONS)
             .values(rows)
             .on_conflict_do_nothing(index_elements=["tenant_id", "channel", "address"])
-            .returning(SUPPRESSIONS.c.id)
+            .returning(SUPPRESSIONS.c.id, SUPPRESSIONS.c.address)
         )
-        added += (await (await session.connection()).execute(statement)).scalars()
+        fresh = (await (await session.connection()).execute(statement)).all()
+        added += [row.id for row in fresh]
+        withdrawn += await withdraw(
+            session,
+            tenant_id=tenant_id,
+            channel=channel,
+            addresses=[row.address for row in fresh],
+            detail=f"on the suppression list: {reason.value}",
+        )
     if added:
         await audit.record(
             session,
@@ -97,7 +107,7 @@ async def suppress(
             actor=actor,
             action="suppression.added",
             subject=f"suppression:{channel.value}",
-            after=_told(added, reason=reason.value, detail=detail),
+            after=_told(added, reason=reason.value, detail=detail, withdrawn=withdrawn),
         )
     return len(added)
 

@@ -99,9 +99,11 @@ async def erase(session: AsyncSession, tenant_id: int, addresses: Mapping[Channe
             continue
         values: dict[str, Any] = {}
         if row.state in STOPPABLE:
-            values = await _stop(connection, row, now)
+            values = await stop(connection, row, now, NOTE)
             stopped += 1
-        await connection.execute(update(MESSAGES).where(here).values(**_emptied(row), **values))
+        await connection.execute(
+            update(MESSAGES).where(here).values(**_emptied(row), **(values or {"detail": NOTE}))
+        )
         await _empty_words(connection, found.id)
         ids.append(found.id)
     for channel, address in addresses.items():
@@ -115,8 +117,10 @@ async def erase(session: AsyncSession, tenant_id: int, addresses: Mapping[Channe
     return Erased(ids=ids, stopped=stopped, on_the_wire=on_the_wire)
 
 
-async def _stop(connection: AsyncConnection, row: Row[Any], now: datetime) -> dict[str, Any]:
-    """Note that an open message ends; returns what changes in its own row."""
+async def stop(
+    connection: AsyncConnection, row: Row[Any], now: datetime, detail: str
+) -> dict[str, Any]:
+    """Note that an open message, which is locked, ends; returns what changes in its own row."""
     await connection.execute(
         insert(EVENTS).values(
             message_id=row.id,
@@ -128,7 +132,7 @@ async def _stop(connection: AsyncConnection, row: Row[Any], now: datetime) -> di
             new_state=MessageState.SUPPRESSED.value,
             attempt=row.attempts,
             code="",
-            detail=NOTE,
+            detail=detail,
         )
     )
     for waiting in (DUE, HELD):
@@ -139,6 +143,7 @@ async def _stop(connection: AsyncConnection, row: Row[Any], now: datetime) -> di
         "state": MessageState.SUPPRESSED.value,
         "seq": row.seq + 1,
         "lease_id": None,
+        "detail": detail,
         "updated_at": now,
     }
 
@@ -153,7 +158,6 @@ def _emptied(row: Row[Any]) -> dict[str, Any]:
         "locale": None,
         "timezone": None,
         "data": {},
-        "detail": NOTE,
     }
 
 

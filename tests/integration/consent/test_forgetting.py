@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -282,6 +283,45 @@ async def test_a_message_on_the_wire_is_told_of_and_taken_the_next_time(house: H
     assert (second.messages, second.on_the_wire) == (1, 0)
     assert ADA not in await house.dump()
     assert (await house.ledger.counts(run))[MessageState.SENT] == 1
+
+
+async def test_a_no_stops_what_a_sender_holds(house: House) -> None:
+    """What is claimed is not sent; what is on the wire cannot be called back."""
+    later, held, sending = [await house.run(ADA, BOB) for _ in range(3)]
+    lease, ids = await house.claim(held)
+    wire, gone = await house.claim(sending)
+    await house.ledger.intend(sending, wire, list(gone.values()))
+
+    await house.office.suppress(ADA)
+
+    assert await house.ledger.intend(held, lease, list(ids.values())) == {ids[BOB]}
+    assert await house.counts(held) == {"sending": 1, "suppressed": 1}
+    assert await house.counts(sending) == {"sending": 2}
+    assert await house.send(later, ACCEPTED) == [BOB]
+    (told,) = await house.office.audited("suppression.added")
+    assert told.after["withdrawn"] == 1
+
+
+async def test_forgetting_while_senders_claim_lets_nobody_slip_through(house: House) -> None:
+    """Twelve who opted out are forgotten one by one while run after run to them is claimed."""
+    people = [f"u{number}@b.example" for number in range(12)]
+    await house.office.suppress(*people)
+
+    async def claim_runs() -> set[str]:
+        claimed: set[str] = set()
+        for _ in range(8):
+            _, ids = await house.claim(await house.run(*people, BOB))
+            claimed |= set(ids)
+        return claimed
+
+    async def forget_all() -> None:
+        for one in people:
+            await house.forget(one)
+
+    *claims, _ = await asyncio.gather(claim_runs(), claim_runs(), forget_all())
+
+    assert claims == [{BOB}, {BOB}]
+    assert await house.office.suppressed() == []
 
 
 async def test_a_rehearsal_changes_nothing(house: House) -> None:
