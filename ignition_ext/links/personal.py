@@ -55,6 +55,11 @@ class LinkPlan:
     clicks: Signer | None = None
     opens: Signer | None = None
 
+    @property
+    def is_tracking(self) -> bool:
+        """Whether pages are changed so that they tell what becomes of them."""
+        return self.clicks is not None or self.opens is not None
+
     def token(self, message_id: MessageId, channel: Channel, address: str) -> str:
         """Whom a message's links are about."""
         about = Addressee(

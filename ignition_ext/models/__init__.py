@@ -50,6 +50,7 @@ from ignition_ext.models.outcome import (
 from ignition_ext.models.steps import MessageHeld, RunSteps
 from ignition_ext.models.template import Template, TemplateState, TemplateVersion
 from ignition_ext.models.tenant import Tenant, TenantSetting
+from ignition_ext.models.tracking import TrackedUrl, TrackingEvent, TrackingKind
 
 metadata = SQLModel.metadata
 
@@ -104,6 +105,9 @@ __all__ = [
     "TemplateVersion",
     "Tenant",
     "TenantSetting",
+    "TrackedUrl",
+    "TrackingEvent",
+    "TrackingKind",
     "WebhookDelivery",
     "WebhookEndpoint",
     "metadata",

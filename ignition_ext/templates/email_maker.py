@@ -9,6 +9,7 @@ from typing import Any
 
 from ignition_ext.links import LinkPlan
 from ignition_ext.links.personal import ONE_CLICK_POST
+from ignition_ext.links.tracking import Tracker
 from ignition_ext.templates.attachments import Attachment
 from ignition_ext.templates.bounce_address import BounceAddress
 from ignition_ext.templates.mime import ComposedEmail, EmailComposer
@@ -29,6 +30,7 @@ class EmailMaker:
     composer: EmailComposer
     links: LinkPlan | None = None
     bounces: BounceAddress | None = None
+    tracker: Tracker | None = None
 
     def make(
         self,
@@ -50,6 +52,9 @@ class EmailMaker:
             names = self.links.names(token) if self.links.are_named else None
             fields = list_fields(self.links, token) if self.links.has_header else b""
         rendered = self.renderer.email(data, locale=locale, timezone=timezone, names=names)
+        if self.tracker is not None and rendered.html_pieces is not None:
+            pieces = self.tracker.place(key, rendered.html_pieces)
+            rendered = replace(rendered, html_pieces=pieces)
         email = self.composer.compose(
             key, address, rendered, name=display_name(data), date=datetime.now(UTC), fields=fields
         )
@@ -102,7 +107,9 @@ class EmailRecipe:
             inline=self.inline,
             envelope_from=self.envelope_from,
         )
-        return EmailMaker(renderer, composer, self.links, self.bounces)
+        links = self.links
+        tracker = Tracker(links) if links is not None and links.is_tracking else None
+        return EmailMaker(renderer, composer, links, self.bounces, tracker)
 
 
 def list_fields(links: LinkPlan, token: str) -> bytes:

@@ -12,12 +12,16 @@ from ignition_ext.links.payload import CLICKS, OPENS, PEOPLE, Addressee
 from ignition_ext.settings import Settings
 from ignition_ext.signing import Signer
 from ignition_ext.web.limits import Limits
+from ignition_ext.web.recording import Recorder
 
 ACTOR = "web"
 """Who is named in the audit log for what recipients do themselves."""
 
 PAGES_AT_ONCE, PAGES_PER_SECOND = 30, 0.5
 """Of one link: nobody reads a page more often, and a provider that tries again stays below it."""
+
+NOTES_AT_ONCE, NOTES_PER_SECOND = 20, 0.01
+"""Of one message's opens, and of its clicks: beyond that links lead on, and nothing is noted."""
 
 
 class TooOften(IgnitionError):
@@ -32,8 +36,12 @@ class Desk:
     people: Signer
     clicks: Signer
     opens: Signer
+    recorder: Recorder
     pages: Limits = field(
         default_factory=lambda: Limits(burst=PAGES_AT_ONCE, per_second=PAGES_PER_SECOND)
+    )
+    notes: Limits = field(
+        default_factory=lambda: Limits(burst=NOTES_AT_ONCE, per_second=NOTES_PER_SECOND)
     )
 
     @classmethod
@@ -48,6 +56,7 @@ class Desk:
             people=Signer.of(PEOPLE, settings),
             clicks=Signer.of(CLICKS, settings),
             opens=Signer.of(OPENS, settings),
+            recorder=Recorder(database),
         )
 
     def addressee(self, token: str) -> Addressee:

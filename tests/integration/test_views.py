@@ -26,12 +26,17 @@ from ignition_ext.models import (
     Template,
     TemplateVersion,
     Tenant,
+    TrackedUrl,
+    TrackingEvent,
 )
 from ignition_ext.schema import analyst_role_script, current_revision, head_revision, upgrade
 from ignition_ext.values import MessageState
 
 DOCS = Path(__file__).parents[2] / "docs" / "analysts.md"
-VIEWS = ("run_history", "delivery_funnel", "failures_by_class", "message_timeline")
+VIEWS = (
+    *("run_history", "delivery_funnel", "failures_by_class", "message_timeline"),
+    *("email_engagement", "clicks_by_url"),
+)
 AT = datetime(2026, 11, 21, 8, tzinfo=UTC)
 RUN, FLOW_RUN = UUID(int=0x0192F0), UUID(int=0xF10)
 DELIVERED = UUID("019aa5c8-0000-7000-8000-000000000001")
@@ -112,6 +117,20 @@ async def fill(database: Database) -> None:
         delivered.id = DELIVERED
         session.add_all(messages)
         delivered.created_at = AT
+        session.add(TrackedUrl(id=1, tenant_id=1, digest="0" * 32, url="https://shop.example/"))
+        noted = [("open", True), ("open", True), ("open", False), ("click", False)]
+        session.add_all(
+            TrackingEvent(
+                tenant_id=1,
+                message_id=DELIVERED,
+                kind=kind,
+                at=AT + timedelta(seconds=80),
+                agent="gmail_proxy" if is_proxy else "phone",
+                is_proxy=is_proxy,
+                url_id=1 if kind == "click" else None,
+            )
+            for kind, is_proxy in noted
+        )
         told: list[dict[str, Any]] = [
             {"old": "sending", "new": "deferred", "at": 4.5, "intended": 2.0, "code": "451"},
             {"old": "sending", "new": "sent", "at": 70.5, "intended": 70.0, "code": "250"},
@@ -229,6 +248,17 @@ async def test_the_timeline_says_how_long_each_state_took(database: Database) ->
         database, "SELECT * FROM analytics.message_timeline WHERE old_state = ''"
     )
     assert len(beginnings) == len(await query(database, "SELECT id FROM message"))
+
+
+async def test_engagement_counts_messages_once_and_machines_apart(database: Database) -> None:
+    """A message opened twice by a proxy and once by a person is one that was opened."""
+    await fill(database)
+
+    names = "opens, opened, opened_directly, clicks, clicked, clicked_directly"
+    (row,) = await query(database, f"SELECT {names} FROM analytics.email_engagement")
+    assert tuple(row.values()) == (3, 1, 1, 1, 1, 1)
+    (link,) = await query(database, "SELECT url, clicked FROM analytics.clicks_by_url")
+    assert tuple(link.values()) == ("https://shop.example/", 1)
 
 
 async def test_no_view_shows_an_address(database: Database) -> None:
