@@ -55,9 +55,9 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
             return show_ending(await preview_campaign(plan))
         if (ending := await keep_time(plan)) is not None:
             return show_ending(ending)
-        await preflight(plan)
+        expected = await preflight(plan)
         async with take_slots(plan):
-            run = await open_run(plan)
+            run = await open_run(plan, expected)
             if (ending := await make_way(plan, run)) is not None:
                 return show_ending(ending)
             progress = LiveProgress(plan.reference)

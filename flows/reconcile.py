@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks.catch_up_misfires import catch_up_misfires
+from tasks.keep_costs import settle_costs
 from tasks.keep_house import expire_overdue, mirror_runs, recover_leases, sweep_budgets
 from tasks.let_go_pending import let_go_pending
 from tasks.revive_runs import end_lost_senders, revive_runs
@@ -30,6 +31,7 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Schedules", top_up_schedules),
     ("Missed runs", catch_up_misfires),
     ("Rates", sweep_budgets),
+    ("Costs", settle_costs),
     ("Upcoming runs", show_upcoming),
 )
 """What is looked after, in this order: a run has to be seen as ended before its chain goes on."""

@@ -12,11 +12,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
 from ignition_ext.campaigns.step_rows import read_steps
+from ignition_ext.costs.actual import store_cost
 from ignition_ext.costs.card_store import pin_card
+from ignition_ext.costs.sums import Cost
 from ignition_ext.database import Database
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.ledger.runs import OpenedRun, RunRequest, find_run
 from ignition_ext.ledger.runs import open_run as open_in_ledger
+from ignition_ext.models import CostKind
 from ignition_ext.orchestration.events import CampaignEvent, tell
 from ignition_ext.orchestration.mirror import PREFECT_ACTOR, started
 from ignition_ext.settings import Settings
@@ -26,14 +29,21 @@ from tasks.database import open_database
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def open_run(plan: CampaignPlan) -> OpenedRun:
-    """Open the run in the ledger; a retried or resumed flow run finds its own again."""
+async def open_run(plan: CampaignPlan, expected: Cost | None = None) -> OpenedRun:
+    """Open the run in the ledger; a retried or resumed flow run finds its own again.
+
+    Args:
+        plan: the campaign.
+        expected: what pre-flight found that the run would cost.
+    """
     flow_run = current_flow_run()
     request = run_request(plan, flow_run)
     async with open_database() as database:
         actor = Settings().actor or PREFECT_ACTOR
         run = await open_in_ledger(database, request, actor=actor)
         await pin_card(database, run.ref)
+        if expected is not None:
+            await store_cost(database, run.ref, CostKind.ESTIMATE, expected)
         run = replace(run, in_steps=await _in_steps(database, plan, run))
         await started(database, run.ref, at=flow_run.start_time or datetime.now(UTC))
         async with database.read() as session:

@@ -9,8 +9,10 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from ignition_ext.costs.sums import Cost
+from ignition_ext.delivery.finding import Severity
 from ignition_ext.delivery.plan import CampaignPlan
-from ignition_ext.delivery.preflight import ChannelBlock, Preflight, Severity, check_campaign
+from ignition_ext.delivery.preflight import ChannelBlock, Preflight, check_campaign
 from ignition_ext.delivery.preflight_report import preflight_markdown
 from ignition_ext.errors import NotFoundError
 from ignition_ext.ledger.runs import find_run
@@ -24,16 +26,19 @@ from tasks.load_channel import load_smpp_gateway, load_smtp_server
 from tasks.prepare_sender import run_facts
 
 
-async def preflight(plan: CampaignPlan) -> None:
+async def preflight(plan: CampaignPlan) -> Cost | None:
     """Check a version that has not run yet; one that has, and a resumed run, is let go at once.
+
+    Returns:
+        What the run would cost; None where it was not checked, or nothing is known of prices.
 
     Raises:
         IgnitionError: the run should not begin; the message says what to mend.
     """
     wanted = Settings().preflight
     if wanted == "never" or (wanted == "first" and plan.has_run) or await _has_begun():
-        return
-    await check_version(plan)
+        return None
+    return (await check_version(plan)).found.cost
 
 
 async def _has_begun() -> bool:
@@ -47,7 +52,7 @@ async def _has_begun() -> bool:
 
 
 @task(name="preflight", cache_policy=NO_CACHE, persist_result=False)
-async def check_version(plan: CampaignPlan) -> None:
+async def check_version(plan: CampaignPlan) -> Preflight:
     """Render every message, check every address, ask the server; send and store nothing.
 
     Raises:
@@ -62,6 +67,7 @@ async def check_version(plan: CampaignPlan) -> None:
         await show_preflight(checked)
     checked.require()
     logger.info("pre-flight: %s", checked.headline)
+    return checked
 
 
 async def run_preflight(plan: CampaignPlan, *, samples: int = 0) -> Preflight:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from ignition_ext.delivery.finding import Severity
 from ignition_ext.delivery.plan import CampaignPlan
-from ignition_ext.delivery.preflight import Severity
 from tasks.preflight import run_preflight, show_preflight
 from tasks.show_ending import Ending, EndingKind
 

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 from prefect.artifacts import acreate_markdown_artifact
 
+from ignition_ext.costs.actual import compute_cost, read_cost
 from ignition_ext.database import Database
 from ignition_ext.delivery.pace import read_pace
 from ignition_ext.delivery.report import RunReport, example, moment, report_markdown
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import find_run
-from ignition_ext.models import Template, TemplateVersion
+from ignition_ext.models import CostKind, Template, TemplateVersion
 from ignition_ext.values import MessageState, RunRef, RunState
 from tasks.live_progress import artifact_key
 
@@ -48,6 +49,9 @@ async def read_report(database: Database, reference: str, run: RunRef) -> RunRep
     async for rows in ledger.messages(run.id, states=TROUBLED, batch=EXAMPLES):
         examples = [example(message) for message in rows]
         break
+    actual = await compute_cost(database, run)
+    async with database.read() as session:
+        estimate = await read_cost(session, run.id, CostKind.ESTIMATE)
     ended = row.ended_at or datetime.now(UTC)
     return RunReport(
         campaign=reference,
@@ -64,4 +68,6 @@ async def read_report(database: Database, reference: str, run: RunRef) -> RunRep
         duplicates=row.duplicates,
         reason=row.state_reason if row.state != RunState.COMPLETED else "",
         pace=pace,
+        cost=None if actual is None else actual.document,
+        estimated="" if estimate is None else str(estimate.money),
     )

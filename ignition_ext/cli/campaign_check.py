@@ -12,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ignition_ext.cli.context import open_database
 from ignition_ext.cli.output import err, out, print_json, print_table
+from ignition_ext.costs.sums import cost_words
 from ignition_ext.database import Database
 from ignition_ext.delivery.examine import Examined
 from ignition_ext.delivery.examine import Progress as OnProgress
@@ -115,6 +116,8 @@ def _tell(checked: Preflight, document: Mapping[str, Any]) -> None:
     for name, value in document["content"].items():
         out.print(f"{name}: {_shown(value)}", markup=False)
     out.print(f"server {checked.answer.server}: {checked.answer.words}", markup=False)
+    if (cost := document["cost"]) is not None:
+        out.print(cost_words(cost), markup=False, soft_wrap=True)
     out.print(f"takes {takes(checked.estimate)}", markup=False)
     out.print(f"the first message {moment(checked.estimate.begin)}", markup=False)
     if checked.estimate.end is not None:

@@ -25,6 +25,7 @@ from ignition_ext.campaigns.store import StoredCampaign
 from ignition_ext.cli.bulk import moment, selected, tell_items, wrong_usage
 from ignition_ext.cli.context import actor, open_database
 from ignition_ext.cli.output import err, note, out, print_json, print_table
+from ignition_ext.costs.sums import cost_words
 from ignition_ext.database import Database
 from ignition_ext.errors import NotFoundError
 from ignition_ext.orchestration import runs
@@ -217,7 +218,7 @@ async def status(run: str, *, json: Json = False) -> None:
     """
     async with open_database() as database:
         try:
-            found = await runs.run_status(database, run)
+            found = await runs.run_status(database, run, computes_cost=True)
         except NotFoundError:
             found = await _scheduled(run)
     if json:
@@ -254,6 +255,9 @@ def _tell(status: runs.RunStatus) -> None:
         out.print(f"started {status.started_at:%Y-%m-%d %H:%M:%S}{ended} UTC{rate}", markup=False)
     if status.steps is not None and status.steps.of:
         out.print(_step(status.steps), markup=False)
+    for what, cost in (status.cost or {}).items():
+        if cost is not None:
+            out.print(f"{what}: {cost_words(cost)}", markup=False, soft_wrap=True)
     rows = [
         {"state": name, "messages": count}
         for name, count in status.counts.items()

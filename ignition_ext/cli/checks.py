@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 
 from ignition_ext.audit.keys import key_path, trusted_keys
 from ignition_ext.budgets.circuits import list_circuits
+from ignition_ext.cli.budget_checks import check_budgets
 from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
 from ignition_ext.health.check import Check, failed, hint, passed
@@ -52,6 +53,8 @@ async def check_everything() -> AsyncIterator[Check]:
     yield check_audit_key(settings)
     yield await check_database(settings)
     for check in await check_servers(settings):
+        yield check
+    for check in await check_budgets(settings):
         yield check
     yield await check_runs(settings)
     from ignition_ext.cli.prefect_checks import check_prefect

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from ignition_ext.costs.budget import TENANT_BUDGETS, Budget, campaign_budget, tenant_budget
+from ignition_ext.costs.budget import (
+    TENANT_BUDGETS,
+    Budget,
+    Per,
+    account_of,
+    campaign_budget,
+    tenant_budget,
+)
+from ignition_ext.database import database_now
 from ignition_ext.errors import ConfigurationError
-from ignition_ext.models import Campaign, CampaignVersion, TenantSetting
+from ignition_ext.models import Campaign, CampaignVersion, MoneyAccount, TenantSetting
 
 
 async def budgets_of(
@@ -47,3 +58,21 @@ def require_currency(budget: Budget, currency: str) -> None:
             f"the budget is {budget}, and the rate card is in {currency}.",
             mend=f"Set the budget in {currency}, or import a rate card in {budget.money.currency}.",
         )
+
+
+async def left_of(
+    session: AsyncSession, tenant_id: int, campaign_id: int | None, budget: Budget, zone: ZoneInfo
+) -> int:
+    """Millionths that a new run would find in a budget now."""
+    if budget.per is Per.RUN:
+        return budget.money.micros
+    account = account_of(
+        budget,
+        tenant_id=tenant_id,
+        campaign_id=campaign_id,
+        run_id=UUID(int=0),
+        now=await database_now(session),
+        zone=zone,
+    )
+    row = await session.get(MoneyAccount, account.key)
+    return budget.money.micros - (0 if row is None else row.spent + row.held)

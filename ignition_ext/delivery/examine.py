@@ -16,9 +16,12 @@ from typing import Any, Protocol
 from sqlmodel import col, select
 
 from ignition_ext.audience import Source
+from ignition_ext.costs.card import Card
+from ignition_ext.costs.sums import Cost
 from ignition_ext.database import Database
 from ignition_ext.delivery.local_time import Zones
 from ignition_ext.delivery.plan import CampaignPlan
+from ignition_ext.delivery.pricing import price_of
 from ignition_ext.delivery.recipients import Hours, message_for
 from ignition_ext.delivery.report import shortened, without_addresses
 from ignition_ext.errors import TemplateError
@@ -85,6 +88,9 @@ class Examined:
         empty_rows: the first rows of each.
         domains: messages by recipient domain, or country code.
         held: messages by zones and the time until which they are held.
+        units: segments of the message that was made last.
+        cost: what the messages would cost; None without a rate card.
+        unpriced: the first numbers that the card has no price for, shortened.
     """
 
     channel: Channel
@@ -105,6 +111,9 @@ class Examined:
     empty_rows: dict[str, list[int]] = field(default_factory=dict)
     domains: Counter[str] = field(default_factory=Counter)
     held: Counter[tuple[Zones, datetime | None]] = field(default_factory=Counter)
+    units: int = 1
+    cost: Cost | None = None
+    unpriced: list[str] = field(default_factory=list)
     problems: list[Unfit] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
 
@@ -145,6 +154,7 @@ class Examiner:
         hours: its rules of the hour, None where it has none.
         samples: how many messages to keep as they would go out.
         on_progress: told after each batch.
+        card: prices the messages.
     """
 
     def __init__(
@@ -156,11 +166,15 @@ class Examiner:
         hours: Hours | None,
         samples: int = 0,
         on_progress: Progress | None = None,
+        card: Card | None = None,
     ) -> None:
         self._database, self._plan, self._rehearsal = database, plan, rehearsal
         self._hours, self._samples, self._on_progress = hours, samples, on_progress
         self._seen: set[int] = set()  # hashes only: a million addresses stay under 64 MB
+        self._card = card
         self.found = Examined(channel=plan.channel)
+        if card is not None:
+            self.found.cost = Cost(currency=card.currency, card=card.version)
 
     async def examine(self, source: Source) -> Examined:
         """Go through the whole audience, or as much of it as the run is limited to."""
@@ -240,6 +254,7 @@ class Examiner:
         else:
             found.messages += 1
             found.domains[new.domain] += 1
+            self._note_cost(message)
             self._note_hour(new)
             if len(found.samples) < self._samples:
                 sample = {"row": row, "to": new.address, **self._rehearsal.sample(made)}
@@ -252,6 +267,16 @@ class Examiner:
                 rows = self.found.empty_rows.setdefault(name, [])
                 if len(rows) < FIRST_ROWS:
                     rows.append(row)
+
+    def _note_cost(self, message: ClaimedMessage) -> None:
+        found = self.found
+        if self._card is None or found.cost is None:
+            return
+        micros = price_of(self._card, message)
+        country = message.domain if found.channel is Channel.SMS else ""
+        found.cost.add(country, 1, found.units, micros)
+        if micros is None and len(found.unpriced) < FIRST_ROWS:
+            found.unpriced.append(shortened(message.address))
 
     def _note_hour(self, new: NewMessage) -> None:
         if self._hours is None:

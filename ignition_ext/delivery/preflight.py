@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Protocol
 
 from ignition_ext.audience import open_source
@@ -19,10 +18,12 @@ from ignition_ext.channels.smtp import ServerOffer, SmtpOptions
 from ignition_ext.database import Database
 from ignition_ext.delivery.estimate import Estimate, estimate, past_rate, usual_rate
 from ignition_ext.delivery.examine import Examined, Examiner, Progress, Rehearsal
+from ignition_ext.delivery.finding import Finding, Severity
 from ignition_ext.delivery.inquiry import Answer, ask_server
 from ignition_ext.delivery.limits import read_limits
 from ignition_ext.delivery.local_time import database_clock, local_time_of
 from ignition_ext.delivery.plan import CampaignPlan, email_workshop, sms_workshop
+from ignition_ext.delivery.preflight_costs import judge_costs, read_purse
 from ignition_ext.delivery.recipients import Hours
 from ignition_ext.delivery.rehearsal import EmailRehearsal, SmsRehearsal
 from ignition_ext.delivery.steps import PlannedStep, planned_steps, with_waits
@@ -43,22 +44,6 @@ class ChannelBlock(Protocol):
     def options(self) -> SmtpOptions | SmppOptions:
         """Where and how."""
         ...
-
-
-class Severity(StrEnum):
-    """What a finding does to a run."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that whoever sends should know."""
-
-    severity: Severity
-    text: str
-    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,8 +155,15 @@ async def check_campaign(
     hours = None
     if plan.has_hours:
         hours = Hours(rules=local_time_of(plan, begin), begin=begin, now=clock)
+    purse = await read_purse(database, plan)
     examiner = Examiner(
-        database, plan, rehearsal, hours=hours, samples=samples, on_progress=on_progress
+        database,
+        plan,
+        rehearsal,
+        hours=hours,
+        samples=samples,
+        on_progress=on_progress,
+        card=purse.card,
     )
     async with open_source(
         database,
@@ -196,10 +188,11 @@ async def check_campaign(
         answer=answer,
         estimate=expected,
         steps=steps,
-        findings=[
+        findings=_errors_first(
             *judge(found, answer, expected, await _thresholds(database, plan)),
+            *judge_costs(found, purse),
             *_unsubscribing(plan),
-        ],
+        ),
     )
 
 
@@ -258,12 +251,15 @@ def judge(
     found: Examined, answer: Answer, expected: Estimate, allowed: Thresholds
 ) -> list[Finding]:
     """What is to be said of a pre-flight: errors first."""
-    findings = [
+    return _errors_first(
         *_server(answer),
         *_audience(found, allowed),
         *_messages(found, allowed),
         *_hours(expected),
-    ]
+    )
+
+
+def _errors_first(*findings: Finding) -> list[Finding]:
     return sorted(findings, key=lambda one: one.severity is not Severity.ERROR)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from ignition_ext.costs.sums import cost_words
 from ignition_ext.delivery.estimate import Estimate
 from ignition_ext.delivery.examine import Examined
 from ignition_ext.delivery.page import environment
@@ -52,6 +53,7 @@ def preflight_document(preflight: Preflight) -> dict[str, Any]:
             {"step": one.number, "messages": one.messages, "upto": one.upto, "begins": one.begins}
             for one in preflight.steps
         ],
+        "cost": None if found.cost is None else found.cost.document,
         "samples": found.samples,
     }
 
@@ -68,6 +70,7 @@ def preflight_markdown(preflight: Preflight) -> str:
             preflight=preflight,
             rows=rows,
             takes=takes(expected),
+            cost=None if found.cost is None else cost_words(found.cost.document),
             begins=moment(expected.begin),
             ends=moment(expected.end),
             steps=[(one, moment(one.begins)) for one in preflight.steps],

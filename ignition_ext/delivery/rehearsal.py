@@ -72,7 +72,8 @@ class SmsRehearsal:
             raise ValueError(prepared.text)
         cut = self._cut(made.text)
         found.encodings[cut.encoding] += 1
-        found.segments[len(cut.parts)] += 1
+        found.units = len(cut.parts)
+        found.segments[found.units] += 1
         return made
 
     def sample(self, made: SmsEnvelope) -> dict[str, Any]:

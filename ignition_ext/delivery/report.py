@@ -51,6 +51,8 @@ class RunReport:
     duplicates: int = 0
     reason: str = ""
     pace: Pace | None = None
+    cost: Mapping[str, Any] | None = None
+    estimated: str = ""
 
     @property
     def total(self) -> int:

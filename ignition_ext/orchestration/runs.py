@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -17,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from ignition_ext import audit
 from ignition_ext.campaigns.step_rows import read_steps
 from ignition_ext.campaigns.step_stops import StepStatus, step_status
+from ignition_ext.costs.actual import cost_status
 from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger import open_ledger
@@ -56,6 +58,7 @@ class RunStatus:
         counts: messages in each state, and ``total``.
         rate: messages a second that a server took, from start to end or now; None before any.
         steps: how far a run in steps is, and why it stopped; None for others.
+        cost: ``estimate`` and ``actual``, each None where unknown; None without a rate card.
     """
 
     campaign: str
@@ -74,14 +77,18 @@ class RunStatus:
     ended_at: datetime | None
     rate: float | None
     steps: StepStatus | None = None
+    cost: Mapping[str, Any] | None = None
 
 
-async def run_status(database: Database, reference: str) -> RunStatus:
+async def run_status(
+    database: Database, reference: str, *, computes_cost: bool = False
+) -> RunStatus:
     """How a run stands, from the database alone.
 
     Args:
         database: Ignition's.
         reference: a run's id, a flow run's id, or TENANT/NAME for the campaign's latest run.
+        computes_cost: also of a run that goes on, which reads each of its messages once more.
 
     Raises:
         NotFoundError: there is no such run.
@@ -107,6 +114,7 @@ async def run_status(database: Database, reference: str) -> RunStatus:
         ended_at=row.ended_at,
         rate=rate(counts, row.started_at, row.ended_at or utc_now()),
         steps=step_status(await read_steps(database, row.id), row.state),
+        cost=await cost_status(database, reference_of(row), computes=computes_cost),
     )
 
 

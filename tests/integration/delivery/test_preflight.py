@@ -12,8 +12,9 @@ from blocks import SmppGateway, SmtpServer
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.store import apply
 from ignition_ext.database import Database
+from ignition_ext.delivery.finding import Severity
 from ignition_ext.delivery.plan import CampaignPlan, plan_campaign
-from ignition_ext.delivery.preflight import ChannelBlock, Preflight, Severity, check_campaign
+from ignition_ext.delivery.preflight import ChannelBlock, Preflight, check_campaign
 from ignition_ext.delivery.preflight_report import preflight_document, preflight_markdown
 from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
 from ignition_ext.devtools.postgres import free_port
