@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from ignition_ext.cli.context import actor, open_database
-from ignition_ext.cli.output import note, print_json
+from ignition_ext.cli.output import note, print_json, print_table
 from ignition_ext.consent.forgetting import Forgotten
 from ignition_ext.consent.forgetting import forget as forget_person
+from ignition_ext.consent.timeline import read_timeline
 
 app = App(name="recipient", help="Recipients: what became of one, and forgetting one.")
+SHOWN = ("at", "channel", "kind", "what", "code", "detail", "campaign")
 Json = Annotated[bool, Parameter(name="--json", negative="")]
+
+
+@app.command
+async def timeline(address: str, *, tenant: str, json: Json = False) -> None:
+    """Everything between a tenant and one recipient, on both channels, in order of time.
+
+    Messages with their events, receipts, reports, opens and clicks, texts and replies,
+    suppressions and preferences.
+
+    Args:
+        address: An email address or a telephone number; the person's other one is shown too,
+            where a row of an audience ties the two.
+        tenant: Whose recipient.
+        json: Print it as one JSON document.
+    """
+    async with open_database() as database:
+        found = await read_timeline(database, tenant=tenant, address=address)
+    if json:
+        print_json(found)
+        return
+    print_table([asdict(moment) for moment in found.moments], *SHOWN)
+    note(f"Addresses: {', '.join(found.addresses.values())}.")
+    for channel, reason in found.kept_out.items():
+        note(f"Stays suppressed by a hash for {channel}: {reason}.")
 
 
 @app.command

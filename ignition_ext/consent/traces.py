@@ -105,10 +105,9 @@ async def remove_traces(
     changed: dict[str, int] = {}
     for table in _tables():
         rows = await _find(connection, table, tenant_id, whom)
-        for row in rows:
-            await _clean(connection, table, row, whom)
-        if rows:
-            changed[table.name] = len(rows)
+        number = sum([await _clean(connection, table, row, whom) for row in rows])
+        if number:
+            changed[table.name] = number
     return changed
 
 
@@ -151,14 +150,17 @@ def _as_text(connection: AsyncConnection, column: Column[Any]) -> ColumnElement[
     return cast(column, Text) if _is_json(column) else column
 
 
-async def _clean(connection: AsyncConnection, table: Table, row: Row[Any], whom: _Person) -> None:
-    """Mark the addresses in a row; one that is about the person loses its words as well."""
+async def _clean(connection: AsyncConnection, table: Table, row: Row[Any], whom: _Person) -> bool:
+    """Mark the addresses in a row; one that is about the person loses its words as well.
+
+    Returns whether anything changed.
+    """
     pattern, found = whom.pattern, row._mapping
     here = [column == found[column.name] for column in table.primary_key]
     named = {name for name, value in found.items() if _is_address(value, pattern)}
     if named & {column.name for column in table.primary_key}:
         await connection.execute(delete(table).where(*here))
-        return
+        return True
     is_theirs = named or found.get("message_id") in set(whom.message_ids)
     changes: dict[str, Any] = {}
     for column in _columns(table):
@@ -169,6 +171,7 @@ async def _clean(connection: AsyncConnection, table: Table, row: Row[Any], whom:
             changes[column.name] = marked
     if changes:
         await connection.execute(update(table).where(*here).values(**changes))
+    return bool(changes)
 
 
 def _is_address(value: Any, pattern: re.Pattern[str]) -> bool:
