@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, update
+from sqlalchemy import Table, func, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import SQLModel, col, select
@@ -28,7 +28,7 @@ from ignition_ext.campaigns.steps import (
 from ignition_ext.database import Database, database_now
 from ignition_ext.ledger.contract import Ledger
 from ignition_ext.ledger.run_rows import required_run
-from ignition_ext.models import Message, RunSteps
+from ignition_ext.models import Message, MessageHeld, RunSteps
 from ignition_ext.values import MessageState, RunRef, RunState
 
 STEPPER = "ignition"
@@ -125,7 +125,8 @@ async def _is_time(database: Database, steps: RunSteps, counts: Mapping[MessageS
         now = await database_now(session)
         if steps.next_at is not None:
             return steps.next_at <= now
-        if untried(counts, steps.released):
+        query = select(func.count()).where(col(MessageHeld.run_id) == steps.run_id)
+        if untried(counts, (await session.exec(query)).one()):
             return False
         await (await session.connection()).execute(
             update(_STEPS)

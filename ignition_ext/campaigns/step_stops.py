@@ -182,12 +182,20 @@ async def _stop(
             before={"state": RunState.OPEN.value},
             after={"state": RunState.PAUSED.value, "reason": reason, **stop},
         )
-        await _announce(session, row, reason, stop)
+        facts: dict[str, JSON] = {"reason": reason, **stop}
+        await _announce(session, EventName.RUN_STOPPED, row, facts)
     return await read_steps(database, run.id)
 
 
+async def announce_question(database: Database, run: CampaignRun, steps: RunSteps) -> None:
+    """Tell webhooks and Prefect that somebody is asked to decide on the run."""
+    async with database.write() as session:
+        reason = str(steps.stop.get("reason", ""))
+        await _announce(session, EventName.RUN_WAITING_FOR_APPROVAL, run, {"reason": reason})
+
+
 async def _announce(
-    session: AsyncSession, row: CampaignRun, reason: str, stop: dict[str, JSON]
+    session: AsyncSession, name: EventName, row: CampaignRun, facts: Mapping[str, JSON]
 ) -> None:
     query = (
         select(Tenant.name, Campaign.name)
@@ -199,20 +207,12 @@ async def _announce(
         "campaign": f"{tenant}/{campaign}",
         "run_id": str(row.id),
         "flow_run_id": str(row.flow_run_id) if row.flow_run_id else None,
-        "reason": reason,
-        **stop,
+        **facts,
     }
-    await announce(
-        session,
-        [
-            Announcement(
-                tenant_id=row.tenant_id,
-                name=EventName.RUN_STOPPED,
-                subject=f"campaign:{campaign}",
-                payload=payload,
-            )
-        ],
+    told = Announcement(
+        tenant_id=row.tenant_id, name=name, subject=f"campaign:{campaign}", payload=payload
     )
+    await announce(session, [told])
 
 
 async def _domains(database: Database, run: RunRef) -> dict[str, JSON]:

@@ -266,12 +266,11 @@ def step_targets(ramp: Sequence[StepSize], total: int) -> tuple[int, ...]:
     return tuple(targets)
 
 
-def untried(counts: Mapping[MessageState, int], released: int) -> int:
+def untried(counts: Mapping[MessageState, int], held: int) -> int:
     """Messages of the steps begun that nobody has tried yet; a deferred one was.
 
-    What no step has come to is pending as well, and left out.
+    What no step has come to is pending as well: so many are ``held``.
     """
-    held = max(sum(counts.values()) - released, 0)
     waiting = sum(
         counts.get(state, 0)
         for state in (MessageState.PENDING, MessageState.CLAIMED, MessageState.SENDING)

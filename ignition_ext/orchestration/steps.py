@@ -28,6 +28,7 @@ from ignition_ext.campaigns.step_stops import (
     NOTE_LENGTH,
     Decision,
     DecisionKind,
+    announce_question,
     decide,
     is_stopped,
     judge,
@@ -111,6 +112,7 @@ async def ask(
             raise
     # Forced: a run that waits for its next step is scheduled, and Prefect suspends running ones.
     await client.set_flow_run_state(flow_run.id, state, force=True)
+    await announce_question(database, run, steps)
 
 
 async def answer(client: PrefectClient, flow_run_id: UUID, steps: RunSteps) -> Decision | None:
