@@ -81,7 +81,15 @@ class MailDesk:
                 return await mail_rows.add(session, mails)
 
     async def settle(self) -> Done:
-        """Carry out all that was stored, and count what servers refused during runs."""
+        """Carry out all that was stored, and count what servers refused during runs.
+
+        Raises:
+            DatabaseError: it is away; what is left is carried out by the next call.
+        """
+        with database_errors(self._database):
+            return await self._settle_all()
+
+    async def _settle_all(self) -> Done:
         done = Done()
         place: tuple[datetime, UUID] | None = None
         while True:

@@ -44,14 +44,14 @@ async def serve(
             news.set()
 
     jobs = [asyncio.ensure_future(_run(intake, stop, taken, tell)) for intake in intakes]
-    sweeper = asyncio.ensure_future(_sweep(desk, news, stop, settled, tell))
+    jobs.append(asyncio.ensure_future(_sweep(desk, news, stop, settled, tell)))
+    jobs.append(asyncio.ensure_future(_wake(news, stop)))
     try:
-        await asyncio.wait([*jobs, sweeper], return_when=asyncio.FIRST_EXCEPTION)
+        await asyncio.wait(jobs, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         stop.set()
-        news.set()
-        await asyncio.wait([*jobs, sweeper])
-    for job in (*jobs, sweeper):
+        await asyncio.wait(jobs)
+    for job in jobs:
         job.result()
 
 
@@ -85,6 +85,11 @@ async def _sweep(
             return
         await _wait(news, SWEEP_SECONDS)
         await _wait(stop, GATHER_SECONDS)
+
+
+async def _wake(news: asyncio.Event, stop: asyncio.Event) -> None:
+    await stop.wait()
+    news.set()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
