@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from sqlmodel import col, select
 
 from ignition_ext.audience import Source
+from ignition_ext.consent.forgotten import forgotten
 from ignition_ext.costs.card import Card
 from ignition_ext.costs.sums import Cost
 from ignition_ext.database import Database
@@ -221,13 +222,16 @@ class Examiner:
     async def _suppressed(self, addresses: Sequence[str]) -> set[str]:
         barred: set[str] = set()
         for first in range(0, len(addresses), _ASKED_AT_ONCE):
+            some = addresses[first : first + _ASKED_AT_ONCE]
+            tenant_id, channel = self._plan.stored.campaign.tenant_id, self.found.channel
             query = select(Suppression.address).where(
-                Suppression.tenant_id == self._plan.stored.campaign.tenant_id,
-                Suppression.channel == self.found.channel.value,
-                col(Suppression.address).in_(addresses[first : first + _ASKED_AT_ONCE]),
+                Suppression.tenant_id == tenant_id,
+                Suppression.channel == channel.value,
+                col(Suppression.address).in_(some),
             )
             async with self._database.read() as session:
                 barred.update(await session.exec(query))
+                barred.update(await forgotten(session, tenant_id, channel, some))
         return barred
 
     def _make(self, row: int, new: NewMessage) -> None:

@@ -11,6 +11,7 @@ import pytest
 from blocks import SmppGateway, SmtpServer
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.store import apply
+from ignition_ext.consent.forgetting import forget
 from ignition_ext.database import Database
 from ignition_ext.delivery.finding import Severity
 from ignition_ext.delivery.plan import CampaignPlan, plan_campaign
@@ -200,14 +201,17 @@ async def test_bulk_mail_without_a_way_out_is_warned_of(
 
 
 async def test_nobody_to_write_to_refuses_the_run(setting: Setting) -> None:
-    """Also where all are on the suppression list."""
+    """Also where all are on the suppression list, by name or as forgotten."""
     setting.write("email,name,count", "eve@example.com,Eve,1")
     async with CaptureSmtpServer() as server:
         checked = await setting.check(await setting.plan(), mail(server))
+        await forget(setting.database, tenant="acme", address="eve@example.com", actor="test")
+        again = await setting.check(await setting.plan(), mail(server))
 
     assert [one.text for one in checked.findings] == [
         "all 1 recipients are on the suppression list"
     ]
+    assert again.findings == checked.findings
 
 
 async def test_a_wrong_login_refuses_the_run_in_its_own_class(setting: Setting) -> None:
