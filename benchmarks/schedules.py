@@ -139,8 +139,8 @@ def short(campaign: StoredCampaign, times: defaultdict[str, set[datetime]]) -> i
             now + MARGIN, ZoneInfo(campaign.tenant.timezone)
         )
         due = takewhile(lambda at: at < now + HORIZON - MARGIN, dates)
-        wanted = set(islice(due, HORIZON_RUNS - len(made)))
-        found += bool(wanted - made)
+        wanted = set(islice(due, HORIZON_RUNS))
+        found += len(made) < HORIZON_RUNS and bool(wanted - made)
     return found
 
 

@@ -102,11 +102,11 @@ async def load_block(kind: type[BlockT], name: str, channel: Channel) -> BlockT:
         NotFoundError: there is none.
         ConfigurationError: it cannot be read as one.
     """
-    async with get_client() as client:
-        await find_block(client, name, channel)
     try:
         block = await kind.aload(name)
     except (ValueError, RuntimeError) as error:
+        async with get_client() as client:
+            await find_block(client, name, channel)  # Prefect has one error for all reasons
         raise ConfigurationError(
             f"the block {kind.get_block_type_slug()}/{name} cannot be read: {_wrong(error)}",
             mend="Open it in the UI under Blocks, correct it and save it.",
