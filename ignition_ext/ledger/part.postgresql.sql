@@ -27,10 +27,15 @@ ON CONFLICT (message_id, part, run_at) DO UPDATE
  WHERE p.state NOT IN ('sent', 'delivered');
 
 -- name: find_parts
+-- OFFSET 0: each key is looked up, whatever the planner knows of the tables. Compared with an array
+-- of thousands, each segment of the bind would be looked at, thousands of times.
 SELECT p.message_id, p.run_at, p.tenant_id, p.part, p.parts, p.bind, p.provider_id,
        p.provider_key, p.state, m.address
-  FROM message_part p JOIN message m ON m.id = p.message_id AND m.run_at = p.run_at
- WHERE p.bind = ANY(%(binds)s) AND p.provider_key = ANY(%(keys)s)
+  FROM unnest(%(keys)s::text[]) AS k (key)
+ CROSS JOIN LATERAL (SELECT * FROM message_part s
+                      WHERE s.bind = ANY(%(binds)s) AND s.provider_key = k.key OFFSET 0) AS p
+ CROSS JOIN LATERAL (SELECT address FROM message o
+                      WHERE o.id = p.message_id AND o.run_at = p.run_at OFFSET 0) AS m
  ORDER BY p.updated_at DESC, p.message_id DESC;
 
 -- name: read_parts
@@ -49,22 +54,26 @@ UPDATE message_part p
 
 -- name: add_receipts
 INSERT INTO receipt (id, received_at, channel, bind, provider_id, provider_key, id_format,
-                     address, status, code, final, state, raw)
+                     address, status, code, final, state, raw, message_id, part, run_at, tenant_id)
 SELECT c.id, statement_timestamp(), 'sms', c.bind, c.provider_id, c.provider_key, c.id_format,
-       c.destination, c.status, c.code, c.state IS NOT NULL, c.state, c.raw
+       c.destination, c.status, c.code, c.state IS NOT NULL, c.state, c.raw, c.message_id, c.part,
+       c.run_at, c.tenant_id
   FROM unnest(%(id)s::uuid[], %(bind)s::text[], %(provider_id)s::text[],
               %(provider_key)s::text[], %(id_format)s::text[], %(destination)s::text[],
-              %(status)s::text[], %(code)s::text[], %(state)s::text[], %(raw)s::text[])
+              %(status)s::text[], %(code)s::text[], %(state)s::text[], %(raw)s::text[],
+              %(message_id)s::uuid[], %(part)s::integer[], %(run_at)s::timestamptz[],
+              %(tenant_id)s::integer[])
        AS c (id, bind, provider_id, provider_key, id_format, destination, status, code, state,
-             raw);
+             raw, message_id, part, run_at, tenant_id);
 
 -- name: find_receipts
 -- Older ones than three days cannot be of a message that is being sent now: ids come again.
-SELECT id, bind, provider_id, id_format, address, state, status, code
-  FROM receipt
- WHERE bind = ANY(%(binds)s) AND provider_key = ANY(%(keys)s) AND message_id IS NULL
-   AND received_at > statement_timestamp() - interval '3 days'
- ORDER BY received_at, id;
+SELECT r.id, r.bind, r.provider_id, r.id_format, r.address, r.state, r.status, r.code
+  FROM unnest(%(keys)s::text[]) AS k (key)
+ CROSS JOIN LATERAL (SELECT * FROM receipt s
+                      WHERE s.bind = ANY(%(binds)s) AND s.provider_key = k.key OFFSET 0) AS r
+ WHERE r.message_id IS NULL AND r.received_at > statement_timestamp() - interval '3 days'
+ ORDER BY r.received_at, r.id;
 
 -- name: waiting_receipts
 SELECT id, bind, provider_id, id_format, address, state, status, code
@@ -75,12 +84,13 @@ SELECT id, bind, provider_id, id_format, address, state, status, code
  LIMIT %(limit)s;
 
 -- name: match_receipts
+-- IS TRUE keeps the planner from walking through all that wait: it is to look up each key.
 UPDATE receipt r
    SET message_id = c.message_id, part = c.part, run_at = c.run_at, tenant_id = c.tenant_id
   FROM unnest(%(id)s::uuid[], %(message_id)s::uuid[], %(part)s::integer[],
               %(run_at)s::timestamptz[], %(tenant_id)s::integer[])
        AS c (id, message_id, part, run_at, tenant_id)
- WHERE r.id = c.id AND r.message_id IS NULL;
+ WHERE r.id = c.id AND (r.message_id IS NULL) IS TRUE;
 
 -- name: add_accepted_parts
 -- As add_parts, for segments that the SMSC took; words that are the same for all come once.

@@ -34,9 +34,10 @@ UPDATE message_part
 
 -- name: add_receipts
 INSERT INTO receipt (id, received_at, channel, bind, provider_id, provider_key, id_format,
-                     address, status, code, final, state, raw)
+                     address, status, code, final, state, raw, message_id, part, run_at, tenant_id)
 VALUES (:id, strftime('%Y-%m-%d %H:%M:%f000', 'now'), 'sms', :bind, :provider_id, :provider_key,
-        :id_format, :destination, :status, :code, :state IS NOT NULL, :state, :raw);
+        :id_format, :destination, :status, :code, :state IS NOT NULL, :state, :raw, :message_id,
+        :part, :run_at, :tenant_id);
 
 -- name: find_receipts
 -- Older ones than three days cannot be of a message that is being sent now: ids come again.

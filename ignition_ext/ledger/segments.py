@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from ignition_ext.ledger import receipts as rules
@@ -83,7 +84,9 @@ async def match_early(
     if not waiting:
         return {}
     found = await work.find_parts({bind}, {part_key(name) for name in named})
-    return await _apply(work, _matches(waiting, [part for part in found if part.message_id in ids]))
+    matches = _matches(waiting, [part for part in found if part.message_id in ids])
+    await _note(work, matches)
+    return await _apply(work, matches)
 
 
 async def receive(work: Work, receipts: Sequence[SmsReceipt]) -> int:
@@ -91,33 +94,40 @@ async def receive(work: Work, receipts: Sequence[SmsReceipt]) -> int:
     for bind in sorted({receipt.bind for receipt in receipts}):
         await work.lock_bind(bind)
     rows = [_receipt_row(receipt) for receipt in receipts]
-    await work.write(
-        "add_receipts",
-        [
-            {
-                "id": row.id,
-                "bind": row.bind,
-                "provider_id": row.provider_id,
-                "provider_key": part_key(row.provider_id),
-                "id_format": row.id_format,
-                "destination": row.destination,
-                "status": row.status,
-                "code": row.code,
-                "state": row.state.value if row.state else None,
-                "raw": clean(receipt.raw, _RAW_LENGTH),
-            }
-            for row, receipt in zip(rows, receipts, strict=True)
-        ],
-    )
     named = [row for row in rows if row.provider_id]
-    if not named:
-        return 0
     parts = await work.find_parts(
         {row.bind for row in named}, {key for row in named for key in _keys(row.provider_id)}
     )
     matches = _matches(named, parts)
+    found = {receipt.id: part for receipt, part in matches}
+    await work.write(
+        "add_receipts",
+        [
+            _columns(row, clean(receipt.raw, _RAW_LENGTH), found.get(row.id))
+            for row, receipt in zip(rows, receipts, strict=True)
+        ],
+    )
     await _apply(work, matches)
     return len(matches)
+
+
+def _columns(row: ReceiptRow, raw: str, part: PartRow | None) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "bind": row.bind,
+        "provider_id": row.provider_id,
+        "provider_key": part_key(row.provider_id),
+        "id_format": row.id_format,
+        "destination": row.destination,
+        "status": row.status,
+        "code": row.code,
+        "state": row.state.value if row.state else None,
+        "raw": raw,
+        "message_id": part.message_id if part else None,
+        "part": part.part if part else None,
+        "run_at": part.run_at if part else None,
+        "tenant_id": part.tenant_id if part else None,
+    }
 
 
 async def match_waiting(
@@ -138,6 +148,7 @@ async def match_waiting(
         {bind}, {key for row in waiting for key in _keys(row.provider_id)}
     )
     matches = _matches(waiting, parts)
+    await _note(work, matches)
     await _apply(work, matches)
     return len(matches), waiting[-1].id, len(waiting) == limit
 
@@ -157,9 +168,8 @@ def _matches(waiting: Sequence[ReceiptRow], parts: Sequence[PartRow]) -> list[_M
     return matches
 
 
-async def _apply(work: Work, matches: Sequence[_Match]) -> dict[MessageId, MessageState]:
-    if not matches:
-        return {}
+async def _note(work: Work, matches: Sequence[_Match]) -> None:
+    """Write to receipts that waited which segments they are of."""
     await work.write(
         "match_receipts",
         [
@@ -173,6 +183,12 @@ async def _apply(work: Work, matches: Sequence[_Match]) -> dict[MessageId, Messa
             for receipt, part in matches
         ],
     )
+
+
+async def _apply(work: Work, matches: Sequence[_Match]) -> dict[MessageId, MessageState]:
+    """Carry out what receipts tell of the segments that they are of."""
+    if not matches:
+        return {}
     ids = sorted({part.message_id for _, part in matches})
     held = {row.id: row for row in await work.lock("lock_ids", ids=ids)}
     states = await work.part_states(ids)
