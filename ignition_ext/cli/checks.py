@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from ignition_ext.audit.keys import key_path, trusted_keys
 from ignition_ext.budgets.circuits import list_circuits
 from ignition_ext.cli.budget_checks import check_budgets
+from ignition_ext.cli.webhook_checks import check_webhooks
 from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
 from ignition_ext.health.check import Check, failed, hint, passed
@@ -53,6 +54,8 @@ async def check_everything() -> AsyncIterator[Check]:
     yield check_audit_key(settings)
     yield await check_database(settings)
     for check in await check_servers(settings):
+        yield check
+    for check in await check_webhooks(settings):
         yield check
     for check in await check_budgets(settings):
         yield check

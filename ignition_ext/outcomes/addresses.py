@@ -107,6 +107,8 @@ def checked_url(written: str, guard: Guard) -> str:
         raise ConfigurationError(f"{written!r} is no URL: {error}.", mend=mend) from error
     if len(str(url)) > URL_LENGTH:
         raise ConfigurationError(f"the URL is longer than {URL_LENGTH} characters.", mend=mend)
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ConfigurationError(f"{written!r} has no port of TCP.", mend=mend)
     if url.scheme not in ("https", "http") or not url.host:
         raise ConfigurationError(f"{written!r} does not begin with https://.", mend=mend)
     if url.userinfo or url.fragment:

@@ -30,7 +30,7 @@ async def remove_old(database: Database, *, days: float) -> int:
 async def _remove(database: Database, table: Table, before: UUID) -> int:
     old = select(table.c.id).where(table.c.id < before).limit(CHUNK)
     async with database.read() as session:
-        if (await session.execute(old.limit(1))).first() is None:
+        if (await (await session.connection()).execute(old.limit(1))).first() is None:
             return 0
     async with database.write() as session:
         connection = await session.connection()

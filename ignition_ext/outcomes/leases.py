@@ -74,7 +74,8 @@ async def lease_endpoints(
             .order_by(columns.lease_until.nulls_first(), columns.id)
             .limit(limit)
         )
-        found = list((await session.execute(query)).scalars()) if limit else []
+        connection = await session.connection()
+        found = list((await connection.execute(query)).scalars()) if limit else []
     if not found:
         return ()
     lease_id = new_id()
@@ -131,7 +132,7 @@ async def read_due(database: Database, leased: Leased, limit: int) -> Sequence[D
         )
         return [
             Due(id=row.id, body=row.body, attempts=row.attempts)
-            for row in await session.execute(query)
+            for row in await (await session.connection()).execute(query)
         ]
 
 

@@ -56,7 +56,8 @@ async def route_announced(database: Database) -> int:
         await connection.execute(
             update(OUTBOX)
             .where(columns.id.in_([event.id for event in events]))
-            .values(routed_at=now)
+            # Whom the private facts were for has them now.
+            .values(routed_at=now, private={})
         )
     return len(events)
 

@@ -26,6 +26,7 @@ DEPLOYMENTS = {
     "bounces/bounces": ("default", "default"),
     "receipts/receipts": ("sms", "default"),
     "reconcile/reconcile": ("default", "default"),
+    "outcomes/outcomes": ("default", "default"),
 }
 """With the pool and the queue of each."""
 
