@@ -126,5 +126,5 @@ def told(account: Account, spent: int, held: int) -> str:
     holds = f", {amount_text(held, money.currency)} held for what is under way" if held else ""
     return (
         f"{whose} budget of {account.budget} has no money for the next message:"
-        f" {amount_text(spent, money.currency)} spent{holds}"
+        f" {amount_text(spent, money.currency)} {money.currency} spent{holds}"
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func, insert, or_
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -248,12 +250,14 @@ async def pin_card(database: Database, run: RunRef) -> RateCard | None:
         count = select(func.count()).where(RateCard.tenant_id == run.tenant_id)
         if not (await session.exec(count)).one():
             return None
-    async with database.write() as session:
-        card = await card_in_force(session, run.tenant_id)
-        if card is None:
-            return None
-        if await session.get(RunRateCard, run.id) is None:
-            assert card.id is not None
-            session.add(RunRateCard(run_id=run.id, tenant_id=run.tenant_id, card_id=card.id))
+    # The run may be opened twice at once; the first one's card is the run's.
+    with suppress(IntegrityError):
+        async with database.write() as session:
+            card = await card_in_force(session, run.tenant_id)
+            if card is None:
+                return None
+            if await session.get(RunRateCard, run.id) is None:
+                assert card.id is not None
+                session.add(RunRateCard(run_id=run.id, tenant_id=run.tenant_id, card_id=card.id))
     async with database.read() as session:
         return await pinned_card(session, run)

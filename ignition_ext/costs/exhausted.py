@@ -8,9 +8,13 @@ from sqlalchemy import or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from ignition_ext.costs.budget import Per
+from ignition_ext.costs.budget_store import budgets_of
 from ignition_ext.database import database_now
 from ignition_ext.models import CampaignRun, MoneyAccount
 from ignition_ext.values import RunState
+
+_NO_CAMPAIGN = -1
 
 
 async def exhausted_accounts(session: AsyncSession) -> Sequence[MoneyAccount]:
@@ -32,3 +36,38 @@ async def exhausted_accounts(session: AsyncSession) -> Sequence[MoneyAccount]:
     )
     open_runs = {str(key) for key in await session.exec(runs)} if campaigns else set()
     return [row for row in found if row.ends_at is not None or row.key.split(":")[3] in open_runs]
+
+
+async def raised_accounts(session: AsyncSession) -> Sequence[MoneyAccount]:
+    """Those of the exhausted ones whose budget is another by now, and has money."""
+    return [row for row in await exhausted_accounts(session) if await _has_money(session, row)]
+
+
+async def _has_money(session: AsyncSession, row: MoneyAccount) -> bool:
+    per = Per(row.key.split(":")[2])
+    found = await budgets_of(session, row.tenant_id, row.campaign_id or _NO_CAMPAIGN)
+    now = [
+        budget
+        for owner, budget in found
+        if owner == row.campaign_id and budget.per is per and budget.money.currency == row.currency
+    ]
+    return all(budget.money.micros > row.budget for budget in now)
+
+
+async def note_raised(session: AsyncSession, row: MoneyAccount) -> None:
+    """Call an account exhausted no more; whoever asks for money finds its new budget."""
+    found = await session.get(MoneyAccount, row.key)
+    if found is not None:
+        found.exhausted_at = None
+
+
+async def waiting_runs(session: AsyncSession, row: MoneyAccount) -> Sequence[CampaignRun]:
+    """The open runs that an account's budget is for, as far as they wait in Prefect."""
+    query = select(CampaignRun).where(
+        CampaignRun.tenant_id == row.tenant_id,
+        CampaignRun.state == RunState.OPEN.value,
+        CampaignRun.prefect_state == "AwaitingRetry",
+    )
+    if row.campaign_id is not None:
+        query = query.where(CampaignRun.campaign_id == row.campaign_id)
+    return (await session.exec(query)).all()

@@ -31,6 +31,7 @@ from ignition_ext.models import PriceKind
 from ignition_ext.models.outcome import OutboxEvent
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.deployments import campaign_deployment, ensure_deployment
+from ignition_ext.orchestration.raised_budgets import wake_for_raised_budgets
 from ignition_ext.orchestration.reports import dry_run_report
 from ignition_ext.orchestration.runs import run_status
 from ignition_ext.settings import Settings
@@ -143,7 +144,15 @@ async def test_a_run_waits_at_its_budget_and_goes_on_when_it_is_raised(
     (check,) = await check_budgets(Settings())
     assert "is used up" in check.detail
 
+    assert await wake_for_raised_budgets(stage.database, stage.client) == {}
     await stage.apply("1.35")
+    assert list((await wake_for_raised_budgets(stage.database, stage.client)).values()) == [
+        "goes on: its budget was raised"
+    ]
+    woken = await stage.client.read_flow_run(waiting.id)
+    assert woken.state is not None
+    assert woken.state.message == "resumed"
+    assert await wake_for_raised_budgets(stage.database, stage.client) == {}
     done = await stage.run(waiting.id)
 
     assert done.state_name == "Completed"

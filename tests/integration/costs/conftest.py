@@ -14,10 +14,11 @@ from sqlmodel import col, select
 
 from ignition_ext.costs.accounts import Accounts, Buyer
 from ignition_ext.database import Database
-from ignition_ext.delivery.local_time import database_clock
+from ignition_ext.delivery.envelopes import Take
+from ignition_ext.delivery.local_time import Clock, database_clock
 from ignition_ext.delivery.till import Quote, Till
 from ignition_ext.ledger import open_ledger
-from ignition_ext.ledger.contract import ClaimedMessage, Ledger, NewMessage
+from ignition_ext.ledger.contract import ClaimedMessage, Lease, Ledger, NewMessage
 from ignition_ext.ledger.journal import LedgerJournal
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.ledger.runs import RunRequest, open_run
@@ -36,6 +37,7 @@ from ignition_ext.values import (
     Delivery,
     FailureClass,
     Guarantee,
+    LeaseId,
     MessageState,
     Outcome,
     OutcomeKind,
@@ -55,9 +57,12 @@ DIES = "dies"
 class Pricing:
     """The price of a message stands before its address: ``7-x@example.com`` costs 7."""
 
+    def __init__(self, segments: int = 1) -> None:
+        self.segments = segments
+
     def quote(self, message: ClaimedMessage) -> Quote:
         micros = price_of(message.address)
-        return Quote(segments=1, micros=None if micros < 0 else micros)
+        return Quote(segments=self.segments, micros=None if micros < 0 else micros)
 
 
 def price_of(address: str) -> int:
@@ -115,13 +120,7 @@ class Shop:
             lease = await self.ledger.claim(self.run, limit=at_once, lease=timedelta(minutes=1))
             if not lease.messages:
                 return None
-            journal = LedgerJournal(self.ledger, self.run, lease.id, ONCE_AN_HOUR, bind="")
-            waiting = list(lease.messages)
-
-            async def take(waiting: list[ClaimedMessage] = waiting) -> ClaimedMessage | None:
-                return waiting.pop(0) if waiting else None
-
-            till = Till(accounts, buyer, Pricing(), now, take, journal)
+            till = Till(accounts, buyer, Pricing(), now, *self._claimed(lease))
             while (message := await till.take()) is not None:
                 if message.id not in await till.intend([message.id]):
                     continue
@@ -133,6 +132,22 @@ class Shop:
             await self.ledger.release(self.run, lease.id)
             if till.shortage is not None:
                 return till
+
+    def _claimed(self, lease: Lease) -> tuple[Take, LedgerJournal]:
+        journal = LedgerJournal(self.ledger, self.run, lease.id, ONCE_AN_HOUR, bind="")
+        waiting = list(lease.messages)
+
+        async def take() -> ClaimedMessage | None:
+            return waiting.pop(0) if waiting else None
+
+        return take, journal
+
+    async def till(self, now: Clock, segments: int = 1) -> tuple[Till, LeaseId]:
+        """The till of one claim, at a time that the test says."""
+        lease = await self.ledger.claim(self.run, limit=9, lease=timedelta(minutes=1))
+        take, journal = self._claimed(lease)
+        accounts, buyer = Accounts(self.database), self.buyer()
+        return Till(accounts, buyer, Pricing(segments), now, take, journal), lease.id
 
     def _next_act(self, address: str) -> str:
         number = self.seen.get(address, 0)

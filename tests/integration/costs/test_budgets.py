@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,17 @@ from ignition_ext.database import Database
 from ignition_ext.errors import BudgetExhausted, ConfigurationError
 from ignition_ext.models import MoneyAccount
 from ignition_ext.tenants import set_tenant_setting
-from ignition_ext.values import Guarantee, MessageState, OutcomeKind, RunRef, new_id
+from ignition_ext.values import (
+    Delivery,
+    FailureClass,
+    Guarantee,
+    MessageState,
+    Outcome,
+    OutcomeKind,
+    PartOutcome,
+    RunRef,
+    new_id,
+)
 
 DIES = "dies"
 
@@ -134,6 +144,55 @@ async def test_the_tenants_budget_holds_over_its_campaigns(shop) -> None:
     async with shop.database.read() as session:
         keys = [key.split(":")[0] for key in await session.exec(select(MoneyAccount.key))]
     assert sorted(keys) == ["campaign", "tenant"]
+
+
+async def test_money_of_a_day_that_is_over_is_not_spent(shop) -> None:
+    """What was held before midnight and not sent is given back, and held anew."""
+    await shop.set_budget(100, per="day")
+    await shop.fill("1-1@example.com", "1-2@example.com")
+    times = [datetime(2026, 11, 21, 22, 59, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)]
+    till, lease = await shop.till(lambda: times[0])
+
+    first = await till.take()
+    granted = await till.intend([first.id])
+    times.pop(0)
+    second = await till.take()
+
+    assert granted == {first.id}
+    assert await till.intend([second.id]) == frozenset()
+    await till.close()
+    account = await shop.account()
+    assert (account.spent, account.held) == (0, 1)
+    await shop.ledger.release(shop.run, lease)
+
+
+async def test_each_segment_that_was_taken_is_spent(shop) -> None:
+    """Of a text that was refused in part the rest comes back."""
+    await shop.set_budget(100)
+    await shop.fill("1-1@example.com")
+    till, _ = await shop.till(lambda: datetime(2026, 11, 21, tzinfo=UTC), segments=3)
+    message = await till.take()
+    await till.intend([message.id])
+    kinds = [OutcomeKind.ACCEPTED, OutcomeKind.UNCERTAIN, OutcomeKind.REJECTED]
+    parts = tuple(
+        PartOutcome(
+            part=number,
+            parts=3,
+            outcome=Outcome(
+                kind=kind,
+                failure_class=FailureClass.CONTENT if kind is OutcomeKind.REJECTED else None,
+            ),
+        )
+        for number, kind in enumerate(kinds, 1)
+    )
+    held = await shop.account()
+
+    await till.settle([Delivery(message_id=message.id, outcome=parts[2].outcome, parts=parts)])
+    await till.close()
+
+    assert (held.spent, held.held) == (0, 3)
+    account = await shop.account()
+    assert (account.spent, account.held) == (2, 0)
 
 
 async def test_a_budget_in_another_currency_is_refused(shop) -> None:
