@@ -10,7 +10,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from imapclient import IMAPClient
@@ -44,7 +44,7 @@ class ImapOptions:
     security: ImapSecurity
     verify: bool = True
     username: str
-    password: str
+    password: str = field(repr=False)
     folder: str = "INBOX"
     processed_folder: str = ""
     timeout: float = 60.0
