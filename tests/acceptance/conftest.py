@@ -47,7 +47,7 @@ BROWSER_FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-BROWSER_PATIENCE_MS = 30_000
+BROWSER_PATIENCE_MS = 90_000
 """A loaded machine takes its time to draw a page; an idle one needs two seconds."""
 TIMEOUT_SECONDS = 600
 """The first test of a process waits for the server too."""

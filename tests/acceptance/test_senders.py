@@ -255,3 +255,48 @@ async def test_a_pause_in_prefect_reaches_the_others_through_the_ledger(stage: S
 
     assert (state.name, state.message) == ("Completed", f"{PEOPLE} sent")
     assert set(stage.arrived().values()) == {1}
+
+
+async def test_each_step_of_a_run_asks_for_the_senders_that_it_is_worth(
+    stage: Stage, deployed: UUID
+) -> None:
+    """None for the first hundred, one more for the rest; all goes out once."""
+    await stage.apply(delivery={"senders": 3, "ramp": [100, "100%"], "ramp_wait": "1s"})
+    state = await stage.run()
+
+    assert (state.name, state.message) == ("Completed", f"{PEOPLE} sent")
+    assert set(stage.arrived().values()) == {1}
+    row, senders = await stage.known(), await stage.senders()
+    assert [run.name for run in senders] == [f"{row.flow_run_name} sender 2"]
+
+
+@pytest.mark.parametrize("decision", ["continue", "cancel"])
+async def test_a_run_without_a_deployment_stops_where_it_is(stage: Stage, decision: str) -> None:
+    """Paused with the form, its process kept; the answer lets it go on, or ends it."""
+    addresses = [f"reject-550.{n}@example.com" for n in range(50)]
+    addresses += [f"p{n}@example.com" for n in range(PEOPLE - 50)]
+    (stage.folder / "people.csv").write_text("\n".join(["email", *addresses, ""]))
+    steps = {"ramp": [100, "100%"], "ramp_wait": "1s", "stop_if": {"failed": "2%"}}
+    await stage.apply(delivery=steps)
+    running = asyncio.create_task(stage.run())
+
+    async def asked() -> FlowRun | None:
+        row = await stage.row()
+        if row is None or row.flow_run_id is None:
+            return None
+        flow_run = await stage.client.read_flow_run(row.flow_run_id)
+        return flow_run if flow_run.state_name == "Paused" else None
+
+    flow_run = await until(asked)
+    assert (await stage.known()).state == RunState.PAUSED
+    counts = await stage.counts()
+    assert counts["pending"] == PEOPLE - 100
+    await stage.client.resume_flow_run(flow_run.id, run_input={"decision": decision})
+    state = await running
+
+    failed, sent = (50, PEOPLE - 50) if decision == "continue" else (counts["failed"], None)
+    ended = await stage.counts()
+    assert state.name == ("Completed" if decision == "continue" else "Cancelled")
+    assert ended["failed"] == failed
+    assert ended["sent"] == (sent or counts["sent"])
+    assert ended.get("cancelled", 0) == (0 if sent else PEOPLE - 100)
