@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -261,3 +262,45 @@ async def test_response_and_receipt_at_the_same_moment_never_miss(scene: Any) ->
     await asyncio.gather(*(job(phone) for phone in phones for job in (settle, tell)))
 
     assert set((await scene.states(run)).values()) == {"delivered"}
+
+
+async def test_receipts_are_looked_at_again_with_another_format(scene: Any) -> None:
+    """Those that came while the block named a wrong one; each is matched once."""
+    run = await sent(scene, "1A2B")
+    wrong = [receipt("6699", id_format="same"), receipt("777", id_format="same")]
+    assert await scene.ledger.receive(wrong) == 0
+    assert await scene.ledger.match_waiting(BIND) == 0
+    assert await scene.ledger.match_waiting("another", id_format="hex_to_dec") == 0
+    assert await state(scene, run) == "sent"
+
+    assert await scene.ledger.match_waiting(BIND, id_format="hex_to_dec") == 1
+    assert await state(scene, run) == "delivered"
+    assert await scene.ledger.match_waiting(BIND, id_format="hex_to_dec") == 0
+
+
+async def test_a_message_says_how_many_of_its_parts_did_what(scene: Any) -> None:
+    """Whichever receipt decided."""
+    run = await sent(scene, "a1", "a2", "a3")
+    for key, told in (("a1", MessageState.DELIVERED), ("a3", MessageState.FAILED)):
+        await scene.ledger.receive([receipt(key, told)])
+
+    row = (await scene.rows(run))[PHONE]
+    assert row["detail"] == "receipt UNDELIV, part 3 of 3; 1 delivered, 1 failed, 1 sent"
+
+    await scene.ledger.receive([receipt("a2")])
+    assert (await scene.rows(run))[PHONE]["state"] == "failed"
+
+
+async def test_texts_that_arrays_are_written_with_are_kept(scene: Any) -> None:
+    """Quotes, backslashes, braces, commas, line ends and NULL come back as they were."""
+    odd = 'id:"9\\9" {a,b},\n\tNULL \\N ’'
+    one = receipt('"9\\9"{,}')
+    await scene.ledger.receive([replace(one, raw=odd, code='"', status="\\"), receipt("NULL")])
+
+    rows = await scene.execute("SELECT raw, provider_id, code, status FROM receipt ORDER BY id")
+    assert sorted(map(tuple, rows)) == sorted(
+        [
+            (odd, '"9\\9"{,}', '"', "\\"),
+            ("id:NULL stat:DELIVRD err:000", "NULL", "000", "DELIVRD"),
+        ]
+    )
