@@ -11,6 +11,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.channels.reports import ReportKind
+from ignition_ext.channels.reports.status import judge
 from ignition_ext.channels.smtp.classify import names_bad_address
 from ignition_ext.consent.suppressions import SuppressionReason, suppress
 from ignition_ext.models import TenantSetting
@@ -75,12 +76,14 @@ async def judge_addresses(session: AsyncSession, returned: Sequence[Returned]) -
     return new
 
 
-def is_hard_refusal(code: str, enhanced: str) -> bool:
+def is_hard_refusal(code: str, enhanced: str, words: str) -> bool:
     """Whether a refusal during a run says for good that the address does not exist.
 
-    The class was ``address`` then; that a server cannot take such addresses at all is no such word.
+    A bare 550 says nothing by itself: old servers use it for anything. Then the words decide.
     """
-    return code.startswith("5") and (not enhanced or names_bad_address(enhanced))
+    if enhanced:
+        return code.startswith("5") and names_bad_address(enhanced)
+    return judge("", f"{code} {words}").is_hard
 
 
 def _at_once(one: Returned) -> _Verdict | None:

@@ -138,7 +138,7 @@ def _columns(digest: str, row: Row[Any]) -> dict[str, Any]:
 
 def _is_hard(row: Row[Any]) -> bool:
     is_address = row.failure_class == FailureClass.ADDRESS.value
-    return bool(is_address and is_hard_refusal(row.code, row.enhanced))
+    return bool(is_address and is_hard_refusal(row.code, row.enhanced, row.detail))
 
 
 def _returned(row: Row[Any]) -> Returned:
