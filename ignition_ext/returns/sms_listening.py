@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from ignition_ext.budgets.slots import Claimant, Slots
 from ignition_ext.channels.smpp import SmppOptions
 from ignition_ext.channels.smpp.listening import SmppListener
 from ignition_ext.database import Database
-from ignition_ext.errors import IgnitionError, MustWait
+from ignition_ext.errors import DatabaseError, IgnitionError, MustWait
 from ignition_ext.ledger import open_ledger
 from ignition_ext.returns.sms_inbox import SmsInbox
 from ignition_ext.returns.sms_receipts import receipts_into
@@ -33,6 +33,8 @@ Tell = Callable[[str], None]
 SWEEP_SECONDS, MATCH_SECONDS = 60.0, 3600.0
 """Between two looks for parts and answers that wait too long; for receipts whose message can be
 found now. Those are looked for under the lock that senders need to store what they sent."""
+AWAY_SECONDS = 2.0
+"""Between two tries while the database is away."""
 _LOOK_SECONDS = 0.25
 """How often a listener that ends by itself looks whether it is time."""
 _ONLY = 1
@@ -90,6 +92,7 @@ async def listen(
     Raises:
         ChannelError: the SMSC refuses us for good.
         ConfigurationError: it cannot be asked at all.
+        DatabaseError: the database is away, and ``how`` does not wait.
     """
     post = _Post(database, options, how, tell)
     while not stop.is_set():
@@ -99,6 +102,12 @@ async def listen(
         except MustWait as error:
             if not how.waits:
                 return replace(post.heard(), left_to=error.message, trouble="")
+        except DatabaseError as error:
+            if not how.waits:
+                raise
+            tell(f"the database is away, trying again: {error.message}")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), AWAY_SECONDS)
     return post.heard()
 
 
