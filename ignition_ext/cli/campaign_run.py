@@ -177,6 +177,8 @@ async def _looks(client: PrefectClient, flow_run_id: UUID) -> AsyncIterator[Flow
 async def _held_up(client: PrefectClient, flow_run: FlowRun) -> str:
     """What a run waits for that does not start; empty when it has started, or is about to."""
     state = flow_run.state
+    if state is not None and state.is_paused():
+        return f"The run is {(state.name or 'paused').lower()}: {state.message or 'by an operator'}"
     if state is not None and not (state.is_scheduled() or state.is_pending()):
         return ""
     if state is not None and state.name in ("AwaitingRetry", "AwaitingConcurrencySlot"):
