@@ -165,6 +165,8 @@ async def set_tenant_setting(
         value = checked_percent(key, value)
     if key in (CONCURRENT_RUNS, SOFT_BOUNCES, SOFT_DAYS) and value is not None:
         value = checked_count(key, value)
+    if key in (BUDGET_DAY, BUDGET_MONTH) and value is not None:
+        value = checked_budget(key, value)
     if key in CAPS and value is not None:
         read_caps(key, value)
     if key == PREFERENCE_TOPICS and value is not None:

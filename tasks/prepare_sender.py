@@ -73,8 +73,8 @@ async def _email(plan: CampaignPlan, run: RunRef, settings: Settings, press: Pre
             secret=options.password,
             tenant_id=plan.stored.campaign.tenant_id,
         )
-        sender = await with_till(sender, around.database, plan, run, options)
-        return await guard_sender(sender, plan, around, door=door, server_rate=server.rate)
+        sender = await guard_sender(sender, plan, around, door=door, server_rate=server.rate)
+        return await with_till(sender, around.database, plan, run, options)
 
     return make
 
@@ -115,9 +115,9 @@ async def _sms(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender
             secret=options.password,
             tenant_id=plan.stored.campaign.tenant_id,
         )
-        sender = await with_till(sender, around.database, plan, run, options)
         # The block's rate is one bind's and is kept there.
-        return await guard_sender(sender, plan, around, door=door, server_rate=None)
+        sender = await guard_sender(sender, plan, around, door=door, server_rate=None)
+        return await with_till(sender, around.database, plan, run, options)
 
     return make
 

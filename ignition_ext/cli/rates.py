@@ -21,15 +21,19 @@ from ignition_ext.costs.card_store import (
     open_card,
     read_prices,
 )
+from ignition_ext.costs.exhausted import current_accounts
 from ignition_ext.costs.money import amount_text, price_text, read_micros
 from ignition_ext.errors import ConfigurationError, NotFoundError
-from ignition_ext.models import RateCard
+from ignition_ext.models import MoneyAccount, RateCard
 from ignition_ext.tenants import get_tenant
 from ignition_ext.values import Channel
 
-app = App(name="rates", help="Rate cards: what a segment to a number costs, by tenant.")
+app = App(
+    name="rates", help="What messages cost: a tenant's rate cards, and how its budgets stand."
+)
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 LISTED = ("version", "currency", "entries", "email_price", "valid_from", "valid_to", "source")
+SPENT = ("account", "budget", "spent", "held", "left", "currency", "ends_at", "exhausted_at")
 
 
 @app.command(name="import")
@@ -185,6 +189,41 @@ async def export(file: Path | None = None, /, *, tenant: str, version: int | Non
     else:
         file.write_text(text, encoding="utf-8")
         note(f"Wrote rate card {row.version} of {tenant} to {file}.")
+
+
+@app.command
+async def budgets(*, tenant: str, json: Json = False) -> None:
+    """Show what is spent of a tenant's budgets, and what is left.
+
+    Args:
+        tenant: Whose, with its campaigns'.
+        json: Print one JSON document.
+    """
+    async with open_database() as database, database.read() as session:
+        owner = await get_tenant(session, tenant)
+        assert owner.id is not None
+        rows = [_account(row) for row in await current_accounts(session, owner.id)]
+    if json:
+        print_json(rows)
+    else:
+        print_table(rows, *SPENT)
+
+
+def _account(row: MoneyAccount) -> dict[str, Any]:
+    amounts = {
+        "budget": row.budget,
+        "spent": row.spent,
+        "held": row.held,
+        "left": max(row.budget - row.spent - row.held, 0),
+    }
+    return {
+        "account": row.key,
+        "campaign_id": row.campaign_id,
+        **{name: amount_text(micros, row.currency) for name, micros in amounts.items()},
+        "currency": row.currency,
+        "ends_at": row.ends_at,
+        "exhausted_at": row.exhausted_at,
+    }
 
 
 def _fields(row: RateCard) -> dict[str, Any]:

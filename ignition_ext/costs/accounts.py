@@ -118,6 +118,25 @@ class Accounts:
             async with self._database.write() as session:
                 return await self._reserve(session, buyer, wants, settled)
 
+    async def shortage(self, buyer: Buyer, micros: int) -> Shortage | None:
+        """Why there is no money for a message at that price; None where there is some.
+
+        Raises:
+            ConfigurationError: a budget is in another currency than the rate card.
+            DatabaseError: the database is away.
+        """
+        with database_errors(self._database):
+            async with self._database.write() as session:
+                await _lock(session, buyer.run.tenant_id)
+                now = await database_now(session)
+                accounts = await _accounts(session, buyer, now)
+                if not accounts:
+                    return None
+                rows = [await _open(session, buyer, account, now) for account in accounts]
+                if not await self._is_short(session, rows, micros, now):
+                    return None
+                return await shortage_of(session, buyer.run, accounts, rows, micros, now)
+
     async def settle(self, buyer: Buyer, settled: Sequence[Spent]) -> None:
         """Say what messages came to; those that were settled before change nothing.
 
@@ -180,6 +199,15 @@ class Accounts:
         ends = [account.ends_at for account in accounts if account.ends_at is not None]
         return Grant(count=count, until=min(ends, default=None), shortage=shortage)
 
+    async def _is_short(
+        self, session: AsyncSession, rows: Sequence[MoneyAccount], micros: int, now: datetime
+    ) -> bool:
+        """Whether an account has less; what dead senders held comes back first."""
+        if _left(rows) >= micros:
+            return False
+        await _recover(session, rows[0].tenant_id, now - self._stale)
+        return _left(rows) < micros
+
 
 async def _lock(session: AsyncSession, tenant_id: int) -> None:
     """One after the other within a tenant; on SQLite there is one writer anyway."""
@@ -225,9 +253,13 @@ async def _open(
     return row
 
 
+def _left(rows: Sequence[MoneyAccount]) -> int:
+    return min(row.budget - row.spent - row.held for row in rows)
+
+
 def _fitting(wants: Sequence[Want], rows: Sequence[MoneyAccount]) -> int:
     """How many of the first there is money for in each account."""
-    left = min(row.budget - row.spent - row.held for row in rows)
+    left = _left(rows)
     for count, want in enumerate(wants):
         left -= want.micros
         if left < 0:

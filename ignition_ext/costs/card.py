@@ -60,6 +60,12 @@ class Card:
         """Whether a number's network can decide its price."""
         return bool(self._networks)
 
+    @property
+    def cheapest(self) -> int:
+        """Millionths of its cheapest segment: with less nothing can be sent; 0 without any."""
+        prices = (*self._prefixes.values(), *self._networks.values())
+        return min((one.micros for one in prices), default=0)
+
     def price(self, number: str, network: str = "") -> Price | None:
         """What a segment costs: by the network where it is known and priced, else by prefix.
 

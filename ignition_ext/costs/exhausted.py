@@ -1,4 +1,4 @@
-"""The budgets that runs wait for."""
+"""How budgets stand: all of a tenant's, those that runs wait for, those that were raised."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ignition_ext.database import database_now
 from ignition_ext.models import CampaignRun, MoneyAccount
 from ignition_ext.values import RunState
 
+SHOWN = 100
+"""Accounts in a list: those of runs are never deleted."""
 _NO_CAMPAIGN = -1
 
 
@@ -70,4 +72,19 @@ async def waiting_runs(session: AsyncSession, row: MoneyAccount) -> Sequence[Cam
     )
     if row.campaign_id is not None:
         query = query.where(CampaignRun.campaign_id == row.campaign_id)
+    return (await session.exec(query)).all()
+
+
+async def current_accounts(session: AsyncSession, tenant_id: int) -> Sequence[MoneyAccount]:
+    """A tenant's accounts of periods that go on, and of its latest runs; the newest first."""
+    now = await database_now(session)
+    query = (
+        select(MoneyAccount)
+        .where(
+            MoneyAccount.tenant_id == tenant_id,
+            or_(col(MoneyAccount.ends_at).is_(None), col(MoneyAccount.ends_at) > now),
+        )
+        .order_by(col(MoneyAccount.updated_at).desc())
+        .limit(SHOWN)
+    )
     return (await session.exec(query)).all()

@@ -20,7 +20,7 @@ from ignition_ext.delivery.batch import Paying, Sender
 from ignition_ext.delivery.envelopes import Take, Workshop
 from ignition_ext.delivery.local_time import database_clock
 from ignition_ext.delivery.plan import CampaignPlan
-from ignition_ext.delivery.till import Pricing, Quote, open_till
+from ignition_ext.delivery.till import Pricing, Quote, exhausted, open_till
 from ignition_ext.errors import ConfigurationError, TemplateError
 from ignition_ext.ledger.contract import ClaimedMessage
 from ignition_ext.values import Channel, MessageId, RunRef, new_id
@@ -126,12 +126,20 @@ async def with_till(
         currency=card.currency,
         zone=ZoneInfo(plan.stored.tenant.timezone),
     )
-    now = await database_clock(database)
+    now, accounts = await database_clock(database), Accounts(database)
+    least = card.email_micros or 0 if plan.channel is Channel.EMAIL else card.cheapest
 
     def till(take: Take, journal: Journal) -> AbstractAsyncContextManager[Paying]:
-        return open_till(Accounts(database), buyer, pricing, now, take, journal)
+        return open_till(accounts, buyer, pricing, now, take, journal)
 
-    return replace(sender, till=till)
+    async def admit() -> None:
+        """Claim nothing where there is no money for the cheapest message."""
+        if sender.admit is not None:
+            await sender.admit()
+        if (shortage := await accounts.shortage(buyer, least)) is not None:
+            raise exhausted(shortage)
+
+    return replace(sender, till=till, admit=admit)
 
 
 def no_card(plan: CampaignPlan, budgets: list[Budget]) -> ConfigurationError:

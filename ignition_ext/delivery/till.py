@@ -19,6 +19,7 @@ from typing import Protocol
 
 from ignition_ext.channels.transport import Journal
 from ignition_ext.costs.accounts import Accounts, Buyer, Spent, Want
+from ignition_ext.costs.telling import Shortage
 from ignition_ext.delivery.envelopes import Take
 from ignition_ext.delivery.local_time import Clock
 from ignition_ext.errors import BudgetExhausted, ChannelError, DatabaseError
@@ -130,8 +131,9 @@ class Till(Journal):
         if not wants:
             self._ready.extend(message for message, _ in group)
             return
-        settled, self._settled = self._settled, []
-        grant = await self._accounts.reserve(self._buyer, wants, settled)
+        told = len(self._settled)
+        grant = await self._accounts.reserve(self._buyer, wants, self._settled[:told])
+        del self._settled[:told]  # others may have come meanwhile
         bought = {want.message_id for want in wants[: grant.count]}
         for message, quote in group:
             if quote is not None and _total(quote):
@@ -141,11 +143,7 @@ class Till(Journal):
             self._ready.append(message)
         if grant.shortage is not None:
             self._is_over = True
-            self.shortage = BudgetExhausted(
-                f"{grant.shortage.text}.",
-                retry_after=grant.shortage.retry_after,
-                mend="It goes on by itself when the budget allows, or when it is raised.",
-            )
+            self.shortage = exhausted(grant.shortage)
 
     # the journal
 
@@ -194,6 +192,15 @@ class Till(Journal):
         except DatabaseError as error:
             # The ledger says what each came to, as it does for a sender that was killed.
             _log.warning("money of %d messages is settled later: %s", len(self._settled), error)
+
+
+def exhausted(shortage: Shortage) -> BudgetExhausted:
+    """What a sender says that has no money for its next message."""
+    return BudgetExhausted(
+        f"{shortage.text}.",
+        retry_after=shortage.retry_after,
+        mend="It goes on by itself when the budget allows, or when it is raised.",
+    )
 
 
 def _lacks_price(quote: Quote | None) -> bool:

@@ -204,6 +204,20 @@ async def test_a_budget_in_another_currency_is_refused(shop) -> None:
         await shop.send()
 
 
+async def test_a_sender_can_ask_before_it_claims(shop) -> None:
+    """It holds nothing, and says when there is no money for the cheapest message."""
+    await shop.set_budget(4)
+    accounts, buyer = Accounts(shop.database), shop.buyer()
+    enough, short = await accounts.shortage(buyer, 4), await accounts.shortage(buyer, 5)
+    await shop.set_budget(None)
+
+    assert enough is None
+    assert short is not None
+    assert short.retry_after == LATER
+    assert await accounts.shortage(buyer, 5) is None
+    assert (await shop.account()).held == 0
+
+
 async def test_settling_twice_counts_once(shop) -> None:
     """A sender may find that the ledger told it already."""
     await shop.set_budget(100)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from ignition_ext import audit
 from ignition_ext.cli import main
 from ignition_ext.database import Database
+from ignition_ext.models import MoneyAccount
 from ignition_ext.tenants import create_tenant
 
 CARD = "prefix,network,price,name\n+49,,0.0750,Germany\n+49170,,0.0075,D1\n,26202,0.06,Vodafone\n"
@@ -146,6 +148,54 @@ def test_a_wrong_line_is_named(ignition: Run, file: Path) -> None:
     said = ("rates", "import", str(file), "--tenant", "acme", "--currency", "EUR")
 
     assert f"{file.name}:5: '+4x' is not" in ignition(*said, fails=True).replace(" ", " ")
+
+
+def test_budgets_show_what_is_spent_and_left(ignition: Run, database_url: str) -> None:
+    """Of periods that go on."""
+
+    async def fill() -> None:
+        database = Database(database_url)
+        async with database.write() as session:
+            for key, ends_at in (("now", None), ("past", datetime(2020, 1, 1, tzinfo=UTC))):
+                session.add(
+                    MoneyAccount(
+                        key=f"tenant:1:day:{key}:EUR",
+                        tenant_id=1,
+                        currency="EUR",
+                        budget=10_000_000,
+                        spent=4_000_000,
+                        held=1_500_000,
+                        ends_at=ends_at,
+                    )
+                )
+        await database.close()
+
+    asyncio.run(fill())
+
+    (row,) = ignition("rates", "budgets", "--tenant", "acme", "--json")
+
+    assert row["account"] == "tenant:1:day:now:EUR"
+    assert [row[name] for name in ("budget", "spent", "held", "left")] == [
+        "10.00",
+        "4.00",
+        "1.50",
+        "4.50",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [("150.00 eur", ""), ("150", "'150'"), ("0 EUR", "0 EUR")]
+)
+def test_a_tenants_budget_is_an_amount_with_its_currency(
+    ignition: Run, value: str, says: str
+) -> None:
+    """Anything else is refused where it is set."""
+    said = ("tenant", "set", "acme", "budget.month", value)
+    if says:
+        assert f"{says}" in ignition(*said, fails=True)
+    else:
+        ignition(*said)
+        assert ignition("tenant", "get", "acme", "budget.month", "--json") == "150.00 EUR"
 
 
 def test_a_number_without_a_price_is_told(ignition: Run, file: Path) -> None:
