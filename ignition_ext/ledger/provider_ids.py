@@ -16,6 +16,7 @@ ID_FORMATS = ("auto", "same", "hex_to_dec", "dec_to_hex")
 """
 _DECIMAL = re.compile(r"[0-9]+")
 _HEXADECIMAL = re.compile(r"[0-9A-Fa-f]+")
+_INTERNATIONAL = re.compile(r"\+[1-9][0-9]+")
 _SHORTEST_NATIONAL = 7
 """Fewer common digits at the end than this do not make two numbers the same subscriber."""
 
@@ -53,14 +54,15 @@ def match_rank(response_id: str, receipt_id: str, id_format: str) -> int | None:
 
 
 def _auto_rank(response: str, receipt: str) -> int | None:
-    spellings = (
-        response == receipt,
-        response.casefold() == receipt.casefold(),
-        id_key(response) == id_key(receipt),
-        _equal(response, 16, receipt, 10),
-        _equal(response, 10, receipt, 16),
-    )
-    return next((rank for rank, fits in enumerate(spellings) if fits), None)
+    if response == receipt:
+        return 0
+    if response.casefold() == receipt.casefold():
+        return 1
+    if id_key(response) == id_key(receipt):
+        return 2
+    if _equal(response, 16, receipt, 10):
+        return 3
+    return 4 if _equal(response, 10, receipt, 16) else None
 
 
 def _equal(response: str, response_base: int, receipt: str, receipt_base: int) -> bool:
@@ -75,6 +77,8 @@ def _equal(response: str, response_base: int, receipt: str, receipt_base: int) -
 
 def is_same_number(address: str, destination: str) -> bool:
     """Whether a receipt's number is the message's: also without ``+``, with 00, or national."""
+    if address == destination and _INTERNATIONAL.fullmatch(address):
+        return True  # as most come
     ours, theirs = (re.sub(r"[^0-9]", "", text).lstrip("0") for text in (address, destination))
     if not ours or not theirs:
         return False

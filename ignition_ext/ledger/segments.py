@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -272,5 +273,7 @@ def _receipt_row(receipt: SmsReceipt) -> ReceiptRow:
     )
 
 
+@lru_cache(maxsize=4096)
 def _keys(provider_id: str) -> frozenset[str]:
+    """Asked for twice by each receipt of a batch."""
     return frozenset(key[:ID_LENGTH] for key in lookup_keys(provider_id))
