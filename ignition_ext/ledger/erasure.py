@@ -13,6 +13,7 @@ from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.database import database_now
+from ignition_ext.ledger.wishes import FORGOTTEN, NOTE
 from ignition_ext.models import (
     CampaignRun,
     CappedMessage,
@@ -33,7 +34,6 @@ MESSAGES, EVENTS, PARTS = _table(Message), _table(MessageEvent), _table(MessageP
 RUNS, CAPPED = _table(CampaignRun), _table(CappedMessage)
 DUE, HELD = _table(MessageDue), _table(MessageHeld)
 STOPPABLE = (MessageState.PENDING, MessageState.DEFERRED, MessageState.CLAIMED)
-NOTE = "the recipient was forgotten"
 OURS = ("pending", "suppressed", "cancelled", "expired")
 """States whose events bear our words; those of others are a server's, which name addresses."""
 
@@ -151,7 +151,7 @@ async def stop(
 def _emptied(row: Row[Any]) -> dict[str, Any]:
     return {
         # A run knows an address once, so each needs one of its own.
-        "address": f"forgotten:{row.id.hex}",
+        "address": f"{FORGOTTEN}{row.id.hex}",
         "domain": row.domain if row.channel == Channel.SMS else "",
         "recipient_id": None,
         "idempotency_key": None,

@@ -72,7 +72,7 @@ async def _claim_some(
     """Claim what is due and may be sent; returns it, and how many were due."""
     claimed, due = await work.claim_due(run, lease_id, limit)
     if terms is not None and claimed:
-        claimed = await admit(work, run, claimed, terms)
+        claimed = await admit(work, run, lease_id, claimed, terms)
     return claimed, due
 
 

@@ -15,9 +15,13 @@ from uuid import UUID
 
 from ignition_ext.caps import Cap, read_caps
 from ignition_ext.ledger.contract import ClaimedMessage
-from ignition_ext.ledger.rows import Change
 from ignition_ext.ledger.work import Work
-from ignition_ext.values import Channel, MessageState, Outcome, OutcomeKind, RunRef
+from ignition_ext.values import Channel, LeaseId, RunRef
+
+FORGOTTEN = "forgotten:"
+"""How the address of a message begins whose recipient was forgotten: it may wait once more, where
+it had failed and is redriven, or a late word makes it sendable again."""
+NOTE = "the recipient was forgotten"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,11 @@ async def read_terms(work: Work, run: RunRef) -> Terms:
 
 
 async def admit(
-    work: Work, run: RunRef, claimed: Sequence[ClaimedMessage], terms: Terms
+    work: Work,
+    run: RunRef,
+    lease_id: LeaseId,
+    claimed: Sequence[ClaimedMessage],
+    terms: Terms,
 ) -> list[ClaimedMessage]:
     """Those of a claim that may be sent; the others become suppressed, with the reason."""
     reasons: dict[UUID, str] = {}
@@ -67,7 +75,14 @@ async def admit(
         if mine:
             reasons |= await _turned_away(work, run, channel, mine, terms)
     if reasons:
-        await _suppress(work, reasons)
+        # The drivers differ in what they take: two lists, or one of pairs.
+        words = {
+            **_columns(list(reasons.values()), list(reasons), name="reasons"),
+            "run_at": run.run_at,
+            "lease_id": lease_id,
+        }
+        await work.fetch("note_turned_away", **words)
+        await work.fetch("turn_away", **words)
     return [message for message in claimed if message.id not in reasons]
 
 
@@ -82,6 +97,8 @@ async def _turned_away(
     scope = {"tenant_id": run.tenant_id, "channel": channel.value}
     reasons: dict[UUID, str] = {}
     if terms.key is not None:
+        for address in [one for one in by_address if one.startswith(FORGOTTEN)]:
+            reasons[by_address.pop(address)] = NOTE
         digests = {digest(terms.key, address): address for address in by_address}
         for found, reason in await work.fetch("find_forgotten", digests=list(digests), **scope):
             reasons[by_address.pop(digests[found])] = f"on the suppression list: {reason}"
@@ -105,35 +122,21 @@ async def _over_caps(
 ) -> dict[UUID, str]:
     """Those over a cap; the others are noted, and count from now on."""
     await work.fetch("lock_caps", **scope)
-    columns = {"ids": list(by_address.values()), "addresses": list(by_address)}
+    columns = _columns(list(by_address), list(by_address.values()), name="addresses")
     reasons: dict[UUID, str] = {}
     for cap in caps:
         bound = {"messages": cap.messages, "days": cap.days}
         for (key,) in await work.fetch("find_capped", **columns, **bound, **scope):
             reasons[work.uuid(key)] = f"over the frequency cap: {cap}"
-    days = max(cap.days for cap in caps)
-    await work.fetch("prune_capped", addresses=list(by_address), days=days, **scope)
+    await work.fetch("prune_capped", days=max(cap.days for cap in caps), **columns, **scope)
     admitted = {address: key for address, key in by_address.items() if key not in reasons}
     if admitted:
-        await work.fetch(
-            "add_capped",
-            ids=list(admitted.values()),
-            addresses=list(admitted),
-            run_at=run.run_at,
-            **scope,
-        )
+        columns = _columns(list(admitted), list(admitted.values()), name="addresses")
+        await work.fetch("add_capped", run_at=run.run_at, **columns, **scope)
     return reasons
 
 
-async def _suppress(work: Work, reasons: Mapping[UUID, str]) -> None:
-    await work.apply(
-        [
-            Change(
-                held=row,
-                steps=(MessageState.SUPPRESSED,),
-                attempts=row.attempts,
-                outcome=Outcome(kind=OutcomeKind.REJECTED, text=reasons[row.id]),
-            )
-            for row in await work.lock("lock_ids", ids=list(reasons))
-        ]
-    )
+def _columns(texts: Sequence[str], ids: Sequence[UUID], *, name: str) -> dict[str, Any]:
+    """Texts with the messages that they are of: as two columns, and as a list of pairs."""
+    pairs = [[text, key] for text, key in zip(texts, ids, strict=True)]
+    return {name: texts, "ids": ids, "pairs": pairs}

@@ -30,12 +30,12 @@ SELECT :channel, :tenant_id;
 
 -- name: find_capped
 -- What is claimed or on the wire counts whenever that was; what ended counts from the wire.
-SELECT c.value
-  FROM json_each(:ids) c JOIN json_each(:addresses) a ON a.key = c.key
+SELECT c.value ->> 1
+  FROM json_each(:pairs) c
  WHERE (SELECT count(*)
           FROM capped_message k JOIN message m ON m.id = k.message_id AND m.run_at = k.run_at
-         WHERE k.tenant_id = :tenant_id AND k.channel = :channel AND k.address = a.value
-           AND k.message_id <> c.value
+         WHERE k.tenant_id = :tenant_id AND k.channel = :channel AND k.address = c.value ->> 0
+           AND k.message_id <> c.value ->> 1
            AND (m.state IN ('claimed', 'sending')
                 OR m.state IN ('sent', 'delivered', 'bounced', 'complained', 'uncertain')
                    AND coalesce(m.intended_at, m.sent_at, k.claimed_at)
@@ -46,7 +46,7 @@ SELECT c.value
 -- What can count no more, of those addresses that are written to.
 DELETE FROM capped_message AS k
  WHERE k.tenant_id = :tenant_id AND k.channel = :channel
-   AND k.address IN (SELECT value FROM json_each(:addresses))
+   AND k.address IN (SELECT value ->> 0 FROM json_each(:pairs))
    AND NOT EXISTS (SELECT 1 FROM message m
                     WHERE m.id = k.message_id AND m.run_at = k.run_at
                       AND (m.state IN ('claimed', 'sending')
@@ -56,8 +56,26 @@ DELETE FROM capped_message AS k
 
 -- name: add_capped
 INSERT INTO capped_message (tenant_id, channel, address, message_id, run_at, claimed_at)
-SELECT :tenant_id, :channel, a.value, c.value, :run_at, strftime('%Y-%m-%d %H:%M:%f000', 'now')
-  FROM json_each(:ids) c JOIN json_each(:addresses) a ON a.key = c.key
+SELECT :tenant_id, :channel, c.value ->> 0, c.value ->> 1, :run_at,
+       strftime('%Y-%m-%d %H:%M:%f000', 'now')
+  FROM json_each(:pairs) c
  WHERE true
 ON CONFLICT (tenant_id, channel, address, message_id)
 DO UPDATE SET claimed_at = excluded.claimed_at;
+
+-- name: note_turned_away
+-- Runs before the UPDATE that it tells of.
+INSERT INTO message_event (message_id, seq, run_at, tenant_id, at, old_state, new_state, attempt,
+                           code, detail)
+SELECT m.id, m.seq + 1, m.run_at, m.tenant_id, strftime('%Y-%m-%d %H:%M:%f000', 'now'), 'claimed',
+       'suppressed', m.attempts, '', c.value ->> 0
+  FROM json_each(:pairs) c
+ CROSS JOIN message m ON m.id = c.value ->> 1 AND m.run_at = :run_at AND m.lease_id = :lease_id;
+
+-- name: turn_away
+UPDATE message AS m
+   SET state = 'suppressed', seq = m.seq + 1, lease_id = NULL, detail = c.value ->> 0,
+       updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
+  FROM json_each(:pairs) c
+ WHERE m.id = c.value ->> 1 AND m.run_at = :run_at AND m.lease_id = :lease_id
+   AND m.state = 'claimed';

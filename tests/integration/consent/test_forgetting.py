@@ -269,6 +269,18 @@ async def test_what_was_still_to_be_sent_is_stopped(house: House) -> None:
     assert await house.counts(waiting) == {"sent": 1, "suppressed": 1}
 
 
+async def test_what_had_failed_is_not_sent_by_a_redrive(house: House) -> None:
+    """There is nobody to send it to any more."""
+    run = await house.run(ADA, BOB)
+    await house.send(run, REFUSED)
+    await house.forget()
+
+    assert await house.ledger.redrive(run, actor="test") == 2
+
+    assert await house.send(run, ACCEPTED) == [BOB]
+    assert await house.counts(run) == {"sent": 1, "suppressed": 1}
+
+
 async def test_a_message_on_the_wire_is_told_of_and_taken_the_next_time(house: House) -> None:
     """What the server will say of it is not known yet."""
     run = await house.run(ADA)
