@@ -22,8 +22,8 @@ from ignition_ext.outcomes.sending import WebhookSender
 from ignition_ext.settings import Settings
 
 REST = 9
-"""A pass that took long is followed by so many times its length of rest: where SQLite reads many
-messages, telling of them takes at most a tenth of a processor."""
+"""On SQLite a pass is followed by so many times its length of rest: a run that is being sent is
+read again each time, and that takes at most a tenth of a processor."""
 SWEEP_SECONDS = 600.0
 LONGEST_PAUSE = 60.0
 """Seconds between two tries of a part that fails."""
@@ -141,7 +141,8 @@ async def listen(
         async def sweep() -> None:
             await remove_old(database, days=settings.outcome_days)
 
-        group.create_task(_loop("outcomes", gather, every, note, rest=REST))
+        rest = REST if database.dialect == "sqlite" else 0
+        group.create_task(_loop("outcomes", gather, every, note, rest=rest))
         group.create_task(_loop("webhooks", send, every, note))
         group.create_task(_loop("old rows", sweep, SWEEP_SECONDS, note))
         if client is not None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from ignition_ext.outcomes.interests import Interests
@@ -18,9 +18,8 @@ MOST_OUTCOMES = 100
 """In one body: about 20 kB, which receivers take without a thought and answer within their time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """What the outcomes of one body have in common."""
+class Group(NamedTuple):
+    """What the outcomes of one body have in common; a tuple, for each message looks it up."""
 
     tenant_id: int
     tenant: str
@@ -40,11 +39,10 @@ class Group:
         return None if self.campaign is None else f"{self.tenant}/{self.campaign}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """One message's new state; ``seq`` numbers the message's own changes from 1."""
 
-    message_id: UUID
+    message_id: str
     seq: int
     at: datetime
     address: str
@@ -135,7 +133,7 @@ def _data(group: Group, changes: Sequence[Change]) -> dict[str, JSON]:
         "state": group.state,
         "messages": [
             {
-                "message_id": str(change.message_id),
+                "message_id": change.message_id,
                 "seq": change.seq,
                 "address": change.address,
                 "at": written(change.at),

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,7 @@ MARGIN = timedelta(seconds=60)
 when others began; on SQLite how far back is read when the clock was set back."""
 OLDEST = timedelta(days=7)
 """What happened longer ago is not told any more, where nobody asked for so long."""
+ROWS_AT_ONCE = 1000
 PAGE = 100
 """Deliveries that are written at a time: some megabytes."""
 MOST_CHANGES = 20_000
@@ -185,8 +187,8 @@ async def _write(
     now: datetime,
 ) -> Derived:
     found = (await reading.execute(text(statements["count_changes"]), span)).all()
-    if rows := summaries(map(_count, found), now):
-        await _put(writing, OUTBOX, rows)
+    if told := summaries(map(_count, found), now):
+        await _put(writing, OUTBOX, told)
     changes = sum(row[7] for row in found)
     wanted = of_messages(await interests(reading))
     if not changes or not wanted:
@@ -198,8 +200,9 @@ async def _write(
     full: list[dict[str, Any]] = []
     result = await reading.stream(text(statements["read_changes"]), parameters)
     try:
-        async for row in result:
-            full.extend(batches.add(*_change(row)))
+        async for rows in result.partitions(ROWS_AT_ONCE):
+            for row in rows:
+                full.extend(batches.add(*_change(row)))
             if len(full) >= PAGE:
                 count += len(full)
                 await _put(writing, DELIVERIES, full)
@@ -239,29 +242,22 @@ def _count(row: Row[Any]) -> Count:
 
 
 def _change(row: Row[Any]) -> tuple[Group, Change]:
-    group = Group(
-        tenant_id=row[0],
-        tenant=row[1],
-        run_id=_key(row[2]),
-        campaign=row[3],
-        channel=row[4],
-        state=row[5],
-    )
-    change = Change(
-        message_id=UUID(str(row[6])),
-        seq=row[7],
-        at=_time(row[8]),
-        address=row[9],
-        attempt=row[10],
-        code=row[11],
-        failure_class=row[12],
-        detail=row[13],
-    )
-    return group, change
+    tenant_id, tenant, run_id, campaign, channel, state, message_id, seq, at, *rest = row
+    group = Group(tenant_id, tenant, _key(run_id), campaign, channel, state)
+    return group, Change(_written_key(message_id), seq, _time(at), *rest)
 
 
+@lru_cache(1024)  # of runs, which are few
 def _key(value: Any) -> UUID | None:
     return None if value is None else UUID(str(value))
+
+
+def _written_key(value: Any) -> str:
+    """A key with its hyphens, which SQLite's column is without."""
+    if isinstance(value, UUID):
+        return str(value)
+    digits = str(value)
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _time(value: Any) -> datetime:
