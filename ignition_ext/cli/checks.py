@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from ignition_ext.audit.keys import key_path, trusted_keys
 from ignition_ext.budgets.circuits import list_circuits
 from ignition_ext.cli.budget_checks import check_budgets
+from ignition_ext.cli.link_checks import check_links
 from ignition_ext.cli.webhook_checks import check_webhooks
 from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
@@ -52,6 +53,7 @@ async def check_everything() -> AsyncIterator[Check]:
             yield check
     settings = Settings()
     yield check_audit_key(settings)
+    yield check_links(settings)
     yield await check_database(settings)
     for check in await check_servers(settings):
         yield check

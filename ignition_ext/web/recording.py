@@ -12,14 +12,14 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel, col, select
@@ -54,8 +54,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """One open or click; ``url`` is empty for an open."""
+    """One open or click; ``url`` is empty for an open.
 
+    ``id`` is given before it is written: a batch of which nobody knows whether it was, because the
+    database went away meanwhile, is written once more and stands once.
+    """
+
+    id: UUID = field(default_factory=new_id)
     tenant_id: int
     message_id: UUID
     kind: TrackingKind
@@ -77,6 +82,7 @@ class Recorder:
         self._wake = asyncio.Event()
         self._urls: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
+        self._closed = asyncio.Event()
         self.lost = 0
 
     @property
@@ -99,39 +105,46 @@ class Recorder:
 
     async def close(self) -> None:
         """Write what is left, as long as the database takes it."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        self._closed.set()
+        self._wake.set()
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
+                if self._task is not None:
+                    await self._task  # ends by itself, with the batch that it has in hand
                 while self._waiting:
                     await self._write()
         except (SQLAlchemyError, DatabaseError, OSError) as error:
             _log.error("%s opens and clicks are lost: %s", len(self._waiting), error)
 
     async def _run(self) -> None:
-        while True:
+        while not self._closed.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(EVERY_SECONDS):
                     await self._wake.wait()
-            self._wake.clear()
             try:
-                while self._waiting:
+                # Not until none waits: those that came meanwhile would make many small batches.
+                for _ in range(max(1, len(self._waiting) // BATCH)):
                     await self._write()
-            except (SQLAlchemyError, DatabaseError, OSError) as error:
+            except Exception as error:  # whatever it was: no page may stop noting unseen
                 _log.warning("%s opens and clicks wait: %s", len(self._waiting), error)
-                await asyncio.sleep(EVERY_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(EVERY_SECONDS):
+                        await self._closed.wait()
+            if len(self._waiting) < BATCH:
+                self._wake.clear()
 
     async def _write(self) -> None:
         """Write the first batch; it leaves the memory when it is safe."""
         batch = list(islice(self._waiting, BATCH))
+        if not batch:
+            return
         known: dict[tuple[int, str], int] = {}
         async with self._database.write() as session:
             urls = await self._url_ids(session, batch)
             told = await _first_ones(session, batch)
             await (await session.connection()).execute(
-                insert(EVENTS), [_row(note, urls) for note in batch]
+                _insert(session, EVENTS).on_conflict_do_nothing(index_elements=["id"]),
+                [_row(note, urls) for note in batch],
             )
             await announce(session, told)
             known = urls
@@ -159,15 +172,14 @@ class Recorder:
 async def _new_urls(
     session: AsyncSession, keys: Sequence[tuple[int, str]]
 ) -> dict[tuple[int, str], int]:
-    is_postgres = session.get_bind().dialect.name == "postgresql"
-    add = (postgresql.insert if is_postgres else sqlite.insert)(URLS)
     digests = {(tenant, _digest(url)): (tenant, url) for tenant, url in keys}
     rows = [
         {"tenant_id": tenant, "digest": digest, "url": url[:_URL_LENGTH]}
         for (tenant, digest), (_, url) in digests.items()
     ]
     await (await session.connection()).execute(
-        add.on_conflict_do_nothing(index_elements=["tenant_id", "digest"]), rows
+        _insert(session, URLS).on_conflict_do_nothing(index_elements=["tenant_id", "digest"]),
+        rows,
     )
     query = select(TrackedUrl.tenant_id, TrackedUrl.digest, TrackedUrl.id).where(
         col(TrackedUrl.digest).in_([digest for _, digest in digests])
@@ -195,6 +207,11 @@ async def _first_ones(session: AsyncSession, batch: Sequence[Note]) -> list[Anno
     return [_told(note) for key, note in fresh.items() if key not in seen]
 
 
+def _insert(session: AsyncSession, table: Table) -> postgresql.Insert | sqlite.Insert:
+    is_postgres = session.get_bind().dialect.name == "postgresql"
+    return postgresql.insert(table) if is_postgres else sqlite.insert(table)
+
+
 def _told(note: Note) -> Announcement:
     payload: dict[str, Any] = {
         "message_id": str(note.message_id),
@@ -211,7 +228,7 @@ def _told(note: Note) -> Announcement:
 
 def _row(note: Note, urls: dict[tuple[int, str], int]) -> dict[str, Any]:
     return {
-        "id": new_id(),
+        "id": note.id,
         "tenant_id": note.tenant_id,
         "message_id": note.message_id,
         "kind": note.kind.value,

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from ignition_ext.web import desk
@@ -105,3 +111,51 @@ async def test_health_says_whether_it_serves(site: Any) -> None:
     """For a load balancer, without the Prefect server."""
     assert (await site.get("/health/live")).status_code == 200
     assert (await site.get("/health/ready")).json()["status"] == "ok"
+
+
+async def test_without_the_database_it_says_so(site: Any) -> None:
+    """A page that asks to come back, and no word of what is broken; links still lead on."""
+    await site.database.close()
+    for table in ("tenant", "suppression"):
+        async with site.database.engine.begin() as connection:
+            await connection.exec_driver_sql(f"ALTER TABLE {table} RENAME TO gone_{table}")
+    target = site.links.click_url(site.message_id, "https://shop.example/", is_personal=False)
+
+    shown = await site.get(f"/u/{site.token()}")
+    posted = await site.client.post(f"/u/{site.token()}", data={"List-Unsubscribe": "One-Click"})
+    led = await site.get(target.removeprefix(site.url))
+
+    assert (shown.status_code, posted.status_code, led.status_code) == (503, 503, 302)
+    assert shown.headers["retry-after"] == "60"
+    assert "Please try again in a moment" in shown.text
+    assert "tenant" not in shown.text
+
+
+def test_the_command_serves_and_stops(tmp_path: Path, sqlite_database_url: str) -> None:
+    """`ignition web` on a free port, with a path that the proxy leaves in place, until SIGTERM."""
+    environment = {name: value for name, value in os.environ.items() if "IGNITION" not in name}
+    environment |= {
+        "IGNITION_DATABASE_URL": sqlite_database_url,
+        "IGNITION_WEB_URL": "https://example.com/mail",
+        "PREFECT_HOME": str(tmp_path),
+    }
+    program = "from ignition_ext.cli import main; main()"
+    command = [sys.executable, "-c", program, "web", "--port", "0"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            lines = iter(process.stderr.readline, "")
+            url = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))[0]
+            answers = [
+                httpx.get(f"{url}{path}", timeout=60)
+                for path in ("/mail/health/ready", "/health/ready", "/mail/u/x")
+            ]
+        finally:
+            process.terminate()
+            rest = process.stderr.read() if process.stderr else ""
+        process.wait(60)
+
+    assert [answer.status_code for answer in answers] == [200, 200, 404]
+    assert "server" not in answers[0].headers
+    assert "Application shutdown complete" in rest
+    assert "/u/x" not in rest

@@ -131,6 +131,34 @@ async def test_what_waits_is_written_when_the_process_ends(database: Database) -
         assert len((await session.exec(select(TrackedUrl.url))).all()) == 7
 
 
+async def test_a_batch_written_twice_stands_once(database: Database) -> None:
+    """As when the answer to a commit was lost: the same notes again change nothing."""
+    notes = [note(number) for number in range(20)]
+    for _ in range(2):
+        recorder = Recorder(database)
+        for one in notes:
+            recorder.note(one)
+        await recorder.close()
+
+    assert await written(database) == 20
+    async with database.read() as session:
+        assert len((await session.exec(select(OutboxEvent.id))).all()) == 20
+
+
+async def test_closing_in_the_middle_of_a_batch_writes_each_once(database: Database) -> None:
+    """However far the writing has come when the process is told to end."""
+    for turns in range(8):
+        before = await written(database)
+        recorder = Recorder(database)
+        recorder.start()
+        for number in range(recording.BATCH):
+            recorder.note(note(number))
+        for _ in range(turns * 5):
+            await asyncio.sleep(0)
+        await recorder.close()
+        assert await written(database) == before + recording.BATCH
+
+
 async def test_two_processes_write_side_by_side(database: Database) -> None:
     """The same new URLs at the same moment: none waits for the other for ever, none is lost."""
     recorders = [Recorder(database) for _ in range(2)]

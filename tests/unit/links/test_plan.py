@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import pickle
+import re
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from typing import Any
@@ -15,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ignition_ext.errors import ConfigurationError
-from ignition_ext.links import Addressee, LinkPlan, link_plan
+from ignition_ext.links import Addressee, LinkPlan, TrackedTarget, link_plan
 from ignition_ext.links.options import CHECKS, checked_web_url
-from ignition_ext.links.payload import PEOPLE
+from ignition_ext.links.payload import CLICKS, PEOPLE
 from ignition_ext.settings import Settings
 from ignition_ext.signing import Signer
 from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.rendering.sources import TemplateSources
-from ignition_ext.values import Channel, MessageId
+from ignition_ext.values import Channel, MessageId, new_id
 
 SETTINGS = Settings(signing_key="k" * 32, web_url="https://mail.acme.example/")
 ID = MessageId(UUID("01a1fd27-c6b9-7d9d-81f1-eba9c65ddb1a"))
@@ -164,6 +165,38 @@ def test_a_column_of_that_name_goes_first() -> None:
         assert body is not None
         assert ("own.example" in body.get_content()) is expected
         assert ("mail.acme.example/u/" in body.get_content()) is not expected
+
+
+def test_a_tracked_email_reads_as_before_and_its_text_is_untouched() -> None:
+    """Links and pixel are each message's own; the text has the URLs themselves."""
+    own = {"tracking.opens": True, "tracking.clicks": True}
+    files = {
+        "news/subject.txt": "Hi",
+        "news/body.html": "<body><p>Hé {{ name }}"
+        " <a href='https://a.example/?b=1&amp;c={{ name }}'>"
+        'x</a> <a href="https://a.example/" data-track="off">y</a> <a href="{{ unsubscribe_url }}">'
+        "z</a></p></body>",
+    }
+    maker = recipe_of(files, plan_of(own=own, files=files, wants_header=True)).maker()
+    pages = []
+    for number in range(3):
+        content = maker.make(
+            MessageId(new_id()), f"a{number}@example.com", None, None, {"name": "Zoë"}
+        )
+        message = email.message_from_bytes(content.content, policy=email.policy.default)
+        html, text = message.get_body(("html",)), message.get_body(("plain",))
+        assert html is not None
+        assert text is not None
+        pages.append(html.get_content())
+        assert "https://a.example/?b=1&c=Zoë" in text.get_content()
+        assert "/c/" not in text.get_content()
+        (token,) = re.findall(r"/c/([\w-]+)'", pages[-1])
+        target = TrackedTarget.from_bytes(Signer.of(CLICKS, SETTINGS).opened(token))
+        assert (target.url, target.is_personal) == ("https://a.example/?b=1&c=Zoë", True)
+        assert '<a href="https://a.example/" data-track="off">' in pages[-1]
+        assert "".join(message["list-unsubscribe"].split()).strip("<>") in pages[-1]
+    assert len(set(pages)) == 3
+    assert len({len(page.split("/o/")) for page in pages}) == 1
 
 
 @pytest.mark.parametrize(
