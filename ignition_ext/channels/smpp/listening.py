@@ -69,7 +69,7 @@ class SmppListener:
         self._waits = waits
         self.bound = asyncio.Event()
         self.bound_at: float | None = None
-        self.trouble = ""
+        self.trouble = "there was no time to bind"
 
     @property
     def can_send(self) -> bool:
