@@ -29,7 +29,13 @@ from ignition_ext.models import metadata
 from ignition_ext.schema import VERSION_TABLE, head_revision, script_config, upgrade
 
 VIEWS = ("run_history", "delivery_funnel", "failures_by_class", "message_timeline")
-STATES = {"campaign_run": "completed", "chain_release": "waiting", "template_version": "published"}
+STATES = {
+    "campaign_run": "completed",
+    "chain_release": "waiting",
+    "template_version": "published",
+    "webhook_delivery": "pending",
+    "webhook_endpoint": "enabled",
+}
 STATES_UNDER_WAY = ("pending", "deferred", "claimed", "sending", "sent")
 REMOVED = {("message", "lease_until"), ("message_event", "id")}
 """Columns of earlier revisions that said what stands elsewhere now."""
