@@ -117,12 +117,19 @@ class MailDesk:
         ]
         effects = await self._tell(matched)
         async with self._database.write() as session:
-            for mail, why in zip(mails, found, strict=True):
-                if not isinstance(why, Match):
-                    await mail_rows.note_unmatched(session, mail.id, why)
-                    done.unmatched += 1
-            cases = [_Case(mail, to, effects.get(mail.id)) for mail, to in matched]
-            await _close(session, cases, done)
+            owned = await mail_rows.own(session, [mail.id for mail in mails])
+            notes = {
+                mail.id: mail_rows.unmatched(why)
+                for mail, why in zip(mails, found, strict=True)
+                if mail.id in owned and not isinstance(why, Match)
+            }
+            await mail_rows.change(session, notes)
+            done.unmatched += len(notes)
+            cases = [
+                _Case(mail, to, effects.get(mail.id)) for mail, to in matched if mail.id in owned
+            ]
+            await _wait(session, [case for case in cases if case.effect is Effect.EARLY], done)
+            await _close(session, [case for case in cases if case.effect is not Effect.EARLY], done)
 
     async def _tell(self, matched: Sequence[tuple[StoredMail, Match]]) -> Mapping[UUID, Effect]:
         """Tell the ledger; the effect by mail."""
@@ -167,12 +174,8 @@ async def _close(session: AsyncSession, cases: Sequence[_Case], done: Done) -> N
     known = await _told_before(session, {case.found.message_id for case in cases})
     returned: list[Returned] = []
     events: list[Announcement] = []
+    await mail_rows.change(session, {case.mail.id: _columns(case) for case in cases})
     for case in cases:
-        if case.effect is Effect.EARLY:
-            await _wait(session, case, done)
-            continue
-        if not await mail_rows.mark(session, case.mail.id, **_columns(case)):
-            continue
         kind = case.mail.report.kind
         done.kinds[kind.value] += 1
         if (case.found.message_id, kind.value) in known:
@@ -196,13 +199,17 @@ async def _told_before(session: AsyncSession, keys: set[UUID]) -> set[tuple[UUID
     return {(row.message_id, row.kind) for row in found}
 
 
-async def _wait(session: AsyncSession, case: _Case, done: Done) -> None:
-    if datetime.now(UTC) - case.mail.received_at > PATIENCE:
-        await mail_rows.note_unmatched(session, case.mail.id, "its message never went out")
-        done.unmatched += 1
-        return
-    await mail_rows.mark(session, case.mail.id, state=RowState.WAITING.value)
-    done.waiting += 1
+async def _wait(session: AsyncSession, cases: Sequence[_Case], done: Done) -> None:
+    """Leave for later what came before its message was through; not for ever."""
+    since = datetime.now(UTC) - PATIENCE
+    late = [case.mail.id for case in cases if case.mail.received_at < since]
+    rest = [case.mail.id for case in cases if case.mail.received_at >= since]
+    await mail_rows.change(
+        session, {key: mail_rows.unmatched("its message never went out") for key in late}
+    )
+    await mail_rows.change(session, {key: {"state": RowState.WAITING.value} for key in rest})
+    done.unmatched += len(late)
+    done.waiting += len(rest)
 
 
 def _columns(case: _Case) -> dict[str, object]:

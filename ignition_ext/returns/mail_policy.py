@@ -57,9 +57,16 @@ async def judge_addresses(session: AsyncSession, returned: Sequence[Returned]) -
         tenant_id: await _soft_limit(session, tenant_id)
         for tenant_id in sorted({one.tenant_id for one in returned})
     }
+    counts: dict[tuple[int, str], int] = {}
+    for tenant_id, (_, days) in limits.items():
+        soft = [one for one in returned if one.tenant_id == tenant_id and _is_soft(one)]
+        counts |= await _count_soft(session, tenant_id, {one.address for one in soft}, days)
     verdicts: dict[_Verdict, dict[str, None]] = {}
     for one in returned:
-        verdict = _at_once(one) or await _by_count(session, one, *limits[one.tenant_id])
+        verdict = _at_once(one)
+        if verdict is None and _is_soft(one):
+            count = counts.get((one.tenant_id, one.address), 0)
+            verdict = _by_count(one.tenant_id, count, *limits[one.tenant_id])
         if verdict is not None:
             verdicts.setdefault(verdict, {})[one.address] = None
     new = 0
@@ -99,23 +106,38 @@ def _at_once(one: Returned) -> _Verdict | None:
     return None
 
 
-async def _by_count(session: AsyncSession, one: Returned, most: int, days: int) -> _Verdict | None:
-    if one.kind is not ReportKind.BOUNCE or one.failure_class not in SOFT_CLASSES:
-        return None
-    rows = REPORTS.c
-    statement = select(func.count(rows.message_id.distinct())).where(
-        rows.tenant_id == one.tenant_id,
-        rows.address == one.address,
-        rows.received_at > datetime.now(UTC) - timedelta(days=days),
-        rows.state == RowState.SETTLED.value,
-        rows.kind == ReportKind.BOUNCE.value,
-        rows.failure_class.in_([known.value for known in SOFT_CLASSES]),
-    )
-    count = (await (await session.connection()).execute(statement)).scalar_one()
+def _is_soft(one: Returned) -> bool:
+    return one.kind is ReportKind.BOUNCE and one.failure_class in SOFT_CLASSES
+
+
+def _by_count(tenant_id: int, count: int, most: int, days: int) -> _Verdict | None:
     if count < most:
         return None
     detail = f"{most} messages came back within {days} days"
-    return _Verdict(one.tenant_id, SuppressionReason.BOUNCE, detail)
+    return _Verdict(tenant_id, SuppressionReason.BOUNCE, detail)
+
+
+async def _count_soft(
+    session: AsyncSession, tenant_id: int, addresses: set[str], days: int
+) -> dict[tuple[int, str], int]:
+    """How many messages to each address came back within the days."""
+    if not addresses:
+        return {}
+    rows = REPORTS.c
+    statement = (
+        select(rows.address, func.count(rows.message_id.distinct()))
+        .where(
+            rows.tenant_id == tenant_id,
+            rows.address.in_(sorted(addresses)),
+            rows.received_at > datetime.now(UTC) - timedelta(days=days),
+            rows.state == RowState.SETTLED.value,
+            rows.kind == ReportKind.BOUNCE.value,
+            rows.failure_class.in_([known.value for known in SOFT_CLASSES]),
+        )
+        .group_by(rows.address)
+    )
+    found = await (await session.connection()).execute(statement)
+    return {(tenant_id, address): int(count) for address, count in found}
 
 
 async def _soft_limit(session: AsyncSession, tenant_id: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, func, select, update
+from sqlalchemy import Table, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -24,6 +24,7 @@ RAW_OCTETS = 32 * 1024
 """What is kept of a mail that nobody can place: enough to see what it is, and its report."""
 RAW_KEPT = timedelta(days=30)
 """How long: a person looks at it within a month or never, and it is full of people's words."""
+_OPEN = ("new", "waiting")
 _LENGTHS = {"address": 320, "status": 12, "code": 20, "detail": 500, "remote_mta": 255}
 _SOURCE_LENGTH, _NOTE_LENGTH = 200, 500
 
@@ -142,7 +143,7 @@ async def unsettled(
     rows = REPORTS.c
     statement = (
         select(rows.id, rows.received_at, rows.report)
-        .where(rows.state.in_([RowState.NEW.value, RowState.WAITING.value]))
+        .where(rows.state.in_(_OPEN))
         .order_by(rows.received_at, rows.id)
         .limit(limit)
     )
@@ -172,22 +173,37 @@ def read_report(stored: dict[str, Any]) -> MailReport:
     )
 
 
-async def note_unmatched(session: AsyncSession, key: UUID, note: str) -> None:
-    """Say of a mail that nobody knows whom it is about."""
-    await mark(session, key, state=RowState.UNMATCHED.value, note=_clean(note, _NOTE_LENGTH))
+async def own(session: AsyncSession, keys: Sequence[UUID]) -> set[UUID]:
+    """Those of some mails that no other process has settled, held until the transaction ends."""
+    statement = (
+        select(REPORTS.c.id)
+        .where(REPORTS.c.id.in_(keys), REPORTS.c.state.in_(_OPEN))
+        .order_by(REPORTS.c.id)
+        .with_for_update()
+    )
+    return set((await (await session.connection()).execute(statement)).scalars())
 
 
-async def mark(session: AsyncSession, key: UUID, **columns: Any) -> bool:
-    """Change a mail that is not settled yet; False where another process was quicker."""
+async def change(session: AsyncSession, changes: Mapping[UUID, Mapping[str, Any]]) -> None:
+    """Change mails that are held, all of them in the same columns."""
+    if not changes:
+        return
+    names = next(iter(changes.values()))
     statement = (
         update(REPORTS)
-        .where(
-            REPORTS.c.id == key,
-            REPORTS.c.state.in_([RowState.NEW.value, RowState.WAITING.value]),
-        )
-        .values(**columns)
+        .where(REPORTS.c.id == bindparam("key"))
+        .values({name: bindparam(f"new_{name}") for name in names})
     )
-    return (await (await session.connection()).execute(statement)).rowcount > 0
+    rows = [
+        {"key": key} | {f"new_{name}": value for name, value in columns.items()}
+        for key, columns in changes.items()
+    ]
+    await (await session.connection()).execute(statement, rows)
+
+
+def unmatched(note: str) -> dict[str, Any]:
+    """What is changed in a mail of which nobody knows whom it is about."""
+    return {"state": RowState.UNMATCHED.value, "note": _clean(note, _NOTE_LENGTH)}
 
 
 async def drop_old_bodies(session: AsyncSession) -> None:
