@@ -114,7 +114,9 @@ async def set_(name: str, key: str, value: str, /, *, json: Json = False) -> Non
         key: Small letters, digits, dots, hyphens and underscores; throttle.per_second and
             throttle.per_domain are rates of all the tenant's messages, concurrency.runs is how many
             of its runs may be under way at once, budget.day and budget.month are what all its
-            messages may cost, such as '150.00 EUR'.
+            messages may cost, such as '150.00 EUR', caps.email and caps.sms are how many messages
+            an address gets, such as '{"messages": 3, "days": 7}', preferences.topics is what
+            recipients choose among.
         value: JSON, or a text as it stands; null takes the setting away.
         json: Print one JSON document.
     """
