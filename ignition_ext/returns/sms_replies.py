@@ -18,6 +18,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.channels.smpp.message import SmsEnvelope
+from ignition_ext.consent.forgotten import forgotten
 from ignition_ext.database import Database, database_now
 from ignition_ext.ledger.rows import CODE_LENGTH, DETAIL_LENGTH, ID_LENGTH, clean
 from ignition_ext.models import InboundMessage, ReplyState, SmsReply, Suppression
@@ -86,6 +87,10 @@ async def _may_be_answered(
         Suppression.address == address,
     )
     reason = (await session.exec(query)).first()
+    if reason is None:
+        # Whoever was forgotten stands there by a hash alone.
+        kept_out = await forgotten(session, tenant_id, Channel.SMS, [address])
+        reason = kept_out.get(address)
     return reason is None or (keyword is Keyword.STOP and reason == "opt_out")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ignition_ext.consent.forgotten import keep_out, make_key
 from ignition_ext.consent.suppressions import SuppressionReason, suppress
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import NewMessage
@@ -104,6 +105,29 @@ async def test_answers_are_off_unless_switched_on(office: Any, sms: Any) -> None
     await office.get(sms.fragment("START", source=OTHER))
 
     assert await office.replies() == []
+
+
+async def test_nobody_is_answered_who_must_not_be_written_to(office: Any, sms: Any) -> None:
+    """Suppressed by an operator, or forgotten and kept out by a hash; a new STOP is confirmed."""
+    await office.setting("sms.replies", True)
+    async with office.database.write() as session:
+        await suppress(
+            session,
+            tenant_id=office.tenant_id,
+            channel=Channel.SMS,
+            addresses=[PHONE],
+            reason=SuppressionReason.MANUAL,
+            detail="asked by letter",
+            actor="test",
+        )
+        await make_key(session, office.tenant_id)
+        await keep_out(session, office.tenant_id, Channel.SMS, OTHER, reason="bounce")
+    for source in (PHONE, OTHER):
+        await office.get(*(sms.fragment(word, source=source) for word in ("HELP", "START")))
+    assert await office.replies() == []
+
+    await office.get(sms.fragment("STOP", source="+4917011111111"))
+    assert [one.keyword for one in await office.replies()] == ["stop"]
 
 
 async def test_own_words_of_a_tenant(office: Any, sms: Any) -> None:
