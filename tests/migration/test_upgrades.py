@@ -41,6 +41,14 @@ REMOVED = {("message", "lease_until"), ("message_event", "id")}
 """Columns of earlier revisions that said what stands elsewhere now."""
 AT = datetime(2026, 11, 21, 8, tzinfo=UTC)
 ID = "0192f0c0c0c070008000000000000001"
+CHECKED = {
+    ("rate_card", "valid_to"): AT.replace(year=2027),
+    ("rate_card_entry", "kind"): "prefix",
+    ("run_cost", "kind"): "actual",
+}
+"""Columns that take certain values only."""
+SEEDED = {"outcome_cursor"}
+"""Tables that a revision fills itself."""
 
 
 def earlier_revisions() -> list[str]:
@@ -79,14 +87,19 @@ def value(table: Table, name: str, kind: Any) -> Any:
 def tables(connection: Connection) -> list[Table]:
     reflected = MetaData()
     reflected.reflect(connection)
-    return [table for table in reflected.sorted_tables if table.name != VERSION_TABLE]
+    others = {VERSION_TABLE, *SEEDED}
+    return [table for table in reflected.sorted_tables if table.name not in others]
 
 
 def fill(connection: Connection) -> dict[str, dict[str, Any]]:
     """One row in each table; returns them as the database has them."""
     rows = {}
     for table in tables(connection):
-        values = {column.name: value(table, column.name, column.type) for column in table.columns}
+        values = {
+            column.name: CHECKED.get((table.name, column.name))
+            or value(table, column.name, column.type)
+            for column in table.columns
+        }
         connection.execute(insert(table).values(values))
         rows[table.name] = dict(connection.execute(select(table)).mappings().one())
     return rows
