@@ -6,12 +6,14 @@ with the same id. docs/events.md lists the names and what the payloads hold.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID, uuid5
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.events import Event
 from prefect.events.schemas.events import RelatedResource, Resource
@@ -28,6 +30,9 @@ AT_ONCE = 200
 """Events in one call: some hundred kilobytes."""
 IN_BULK = frozenset({EventName.EMAIL_OPENED, EventName.EMAIL_CLICKED})
 """What happens to messages by the thousand: one event for those of a campaign, with a count."""
+NEVER = frozenset({400, 413, 422})
+"""Answers that say that a document itself is wrong, or too large."""
+LOGGER = logging.getLogger(__name__)
 GATHERED = UUID("6f6fae6e-3d6a-4c1c-8d0a-6c1c6d2f8f1e")
 """The namespace of their ids, which are made of those that were gathered."""
 
@@ -43,13 +48,30 @@ async def tell_prefect(database: Database, client: PrefectClient) -> int:
     total = 0
     try:
         while rows := await _untold(database):
-            events = [event.model_dump(mode="json") for event in prefect_events(rows)]
-            await client.request("POST", "/events", json=events)
+            await _post(client, list(prefect_events(rows)))
             total += len(rows)
             await _note_told(database, [row.id for row in rows])
     finally:
         await _release_lease(database)
     return total
+
+
+async def _post(client: PrefectClient, events: Sequence[Event]) -> None:
+    """Post events; one that the server will never take is passed over, so that others get there."""
+    documents = [event.model_dump(mode="json") for event in events]
+    try:
+        answer = await client.request("POST", "/events", json=documents)
+        answer.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in NEVER:
+            raise
+        if len(events) == 1:
+            words = " ".join(error.response.text.split())[:500]
+            LOGGER.warning("Prefect refuses the event %s: %s", events[0].id, words)
+            return
+        middle = len(events) // 2
+        await _post(client, events[:middle])
+        await _post(client, events[middle:])
 
 
 async def _take_lease(database: Database) -> bool:
