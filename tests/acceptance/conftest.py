@@ -9,13 +9,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from playwright.async_api import Page as AsyncPage
+from playwright.async_api import async_playwright
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
@@ -169,18 +171,38 @@ def ignition_here(capsys: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium() -> str:
     """Debian's Chromium; a machine without it cannot show pages."""
     executable = shutil.which("chromium")
     if executable is None:
         if os.environ.get("CI"):
             pytest.fail("there is no chromium; install Debian's package chromium")
         pytest.skip("there is no chromium; install Debian's package chromium")
+    return executable
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Chromium for tests that are no coroutines."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=list(BROWSER_FLAGS))
+        opened = playwright.chromium.launch(executable_path=chromium, args=list(BROWSER_FLAGS))
         yield opened
         opened.close()
+
+
+@pytest.fixture
+async def async_page(chromium: str) -> AsyncIterator[AsyncPage]:
+    """A tab for tests that are coroutines."""
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(
+            executable_path=chromium, args=list(BROWSER_FLAGS), timeout=BROWSER_PATIENCE_MS
+        )
+        page = await opened.new_page(viewport={"width": 1440, "height": 1400})
+        page.set_default_timeout(BROWSER_PATIENCE_MS)
+        page.set_default_navigation_timeout(BROWSER_PATIENCE_MS)
+        yield page
+        await opened.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from playwright.async_api import Page, expect
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -47,6 +48,8 @@ from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
 
 pytestmark = pytest.mark.timeout(600)
+PATIENCE_MS = 90_000
+"""For the UI, on a machine that does much else."""
 Command = Any
 
 FILE = """\
@@ -151,7 +154,9 @@ async def chain(
     await database.close()
 
 
-async def test_a_chain_of_five_with_a_branch_a_failure_and_a_delay(chain: Chain) -> None:
+async def test_a_chain_of_five_with_a_branch_a_failure_and_a_delay(
+    chain: Chain, prefect: PrefectServer, async_page: Page, request: pytest.FixtureRequest
+) -> None:
     """Each campaign has one run, begun when the ones before it had ended as wished, or skipped."""
     await chain.apply("first")
     await chain.apply("left", {"campaign": "first"})
@@ -190,6 +195,20 @@ async def test_a_chain_of_five_with_a_branch_a_failure_and_a_delay(chain: Chain)
     assert tag == f"chain:{runs['first'].id.hex[-8:]}"
     assert await chain.ledger() == {"first": "completed", "left": "completed", "both": "skipped"}
     assert len(smtp.messages) == 2
+    shown = await shown_runs(async_page, f"{prefect.ui_url}/runs?tags={tag}", request)
+    assert [shown[0], shown[-1]] == [f"{chain.tenant}/{name}" for name in ("both", "first")]
+    assert set(shown[1:-1]) == {f"{chain.tenant}/{name}" for name in ("left", "right")}
+
+
+async def shown_runs(page: Page, address: str, request: pytest.FixtureRequest) -> list[str]:
+    """The campaigns of the runs that have begun, as the UI lists them: the newest first."""
+    await page.goto(address)
+    links = page.locator("a[href*='/runs/flow-run/']")
+    await expect(links).to_have_count(4, timeout=PATIENCE_MS)
+    folder = request.config.getoption("--screenshots")
+    if folder is not None:
+        await page.screenshot(path=Path(folder) / "chain.png")
+    return [text.split()[0] for text in await links.all_inner_texts()]
 
 
 async def test_what_no_hook_saw_is_made_up_for(chain: Chain) -> None:
