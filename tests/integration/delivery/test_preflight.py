@@ -344,3 +344,22 @@ async def test_a_version_has_run_once_a_run_of_it_was_opened(setting: Setting) -
     async with setting.database.read() as session:
         assert (await get_tenant(session, "acme")).id == whole.stored.campaign.tenant_id
     assert whole.channel is Channel.EMAIL
+
+
+async def test_the_steps_of_a_ramp_are_told_with_their_times(setting: Setting) -> None:
+    """By number of messages, each after the waits before it; a plain campaign has none."""
+    setting.write(
+        "email,name,count", *(f"p{number}@example.com,P,{number}" for number in range(40))
+    )
+    await setting.allow("unfit_percent", 50)
+    async with CaptureSmtpServer() as server:
+        plain = await setting.check(await setting.plan(), mail(server))
+        delivery = {"ramp": ["10%", "100%"], "ramp_wait": "1h"}
+        checked = await setting.check(await setting.plan(delivery=delivery), mail(server))
+
+    told = preflight_document(checked)["steps"]
+    assert [(one["step"], one["messages"], one["upto"]) for one in told] == [(1, 4, 4), (2, 35, 39)]
+    assert (told[1]["begins"] - told[0]["begins"]).total_seconds() >= 3600
+    assert "| 2 | 35 | 39 |" in preflight_markdown(checked)
+    assert preflight_document(plain)["steps"] == []
+    assert "## Steps" not in preflight_markdown(plain)
