@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from sqlmodel import select
 
 from ignition_ext.consent.suppressions import lift
+from ignition_ext.ledger.contract import Evidence
 from ignition_ext.models.outcome import OutboxEvent
+from ignition_ext.returns.mail import MailDesk
 from ignition_ext.returns.mail_rows import IncomingMail, list_unmatched
 from ignition_ext.tenants import set_tenant_setting
-from ignition_ext.values import Channel, FailureClass, MessageId, Outcome, OutcomeKind, new_id
+from ignition_ext.values import (
+    Channel,
+    FailureClass,
+    MessageId,
+    MessageState,
+    Outcome,
+    OutcomeKind,
+    new_id,
+)
 
 JO, KIM, ANY = "jo@example.org", "kim@example.org", "bounces@mail.example.com"
 FULL = {"status": "5.2.2", "reason": "552 5.2.2 mailbox full"}
@@ -209,6 +220,38 @@ async def test_a_bounce_may_be_quicker_than_the_answer(post: Any, make_dsn: Any)
     assert (early.waiting, early.suppressed) == (1, 0)
     assert (late.kinds, late.suppressed) == ({"bounce": 1}, 1)
     assert await post.states(run) == {JO: "bounced"}
+
+
+async def test_settling_may_be_cut_off_anywhere(post: Any, make_dsn: Any) -> None:
+    """The message is settled and its mail is not: the next look does the rest, once."""
+    run, ids = await post.sent(JO)
+    await post.desk.store([mail(make_dsn(to=post.envelope_from(ids[JO]), recipient=JO))])
+    gone = Outcome(
+        kind=OutcomeKind.REJECTED, code="550", text="no", failure_class=FailureClass.ADDRESS
+    )
+    await post.ledger.evidence(
+        [Evidence(message_id=ids[JO], state=MessageState.BOUNCED, outcome=gone)]
+    )
+
+    first, again = await post.desk.settle(), await MailDesk(post.database).settle()
+
+    assert (first.kinds, first.suppressed) == ({"bounce": 1}, 1)
+    assert (again.kinds, again.suppressed) == ({}, 0)
+    assert await post.states(run) == {JO: "bounced"}
+
+
+async def test_two_may_settle_at_once(post: Any, make_complaint: Any) -> None:
+    """Each mail is settled by one of them; what is announced is announced once."""
+    _, ids = await post.sent(*(f"{number}@example.org" for number in range(20)))
+    await post.desk.store(
+        [mail(make_complaint(to=ANY, mail_from=post.envelope_from(key))) for key in ids.values()]
+    )
+
+    both = await asyncio.gather(post.desk.settle(), MailDesk(post.database).settle())
+
+    assert sum(done.kinds["complaint"] for done in both) == 20
+    async with post.database.read() as session:
+        assert len((await session.exec(select(OutboxEvent))).all()) == 20
 
 
 async def test_what_is_no_report_is_kept_or_passed_over(post: Any) -> None:
