@@ -31,6 +31,7 @@ from ignition_ext.models.tracking import TrackedUrl, TrackingEvent, TrackingKind
 from ignition_ext.outcomes.outbox import Announcement, EventName, announce
 from ignition_ext.values import new_id
 from ignition_ext.web.agents import Agent
+from ignition_ext.web.origins import Origin, origins_of
 
 BATCH = 500
 """Notes in one transaction: 2,000 a second make four of them."""
@@ -204,7 +205,9 @@ async def _first_ones(session: AsyncSession, batch: Sequence[Note]) -> list[Anno
         col(TrackingEvent.is_proxy).is_(False),
     )
     seen = set(await session.exec(query))
-    return [_told(note) for key, note in fresh.items() if key not in seen]
+    first = [note for key, note in fresh.items() if key not in seen]
+    origins = await origins_of(session, {note.message_id for note in first})
+    return [_told(note, origins.get(note.message_id, {})) for note in first]
 
 
 def _insert(session: AsyncSession, table: Table) -> postgresql.Insert | sqlite.Insert:
@@ -212,8 +215,9 @@ def _insert(session: AsyncSession, table: Table) -> postgresql.Insert | sqlite.I
     return postgresql.insert(table) if is_postgres else sqlite.insert(table)
 
 
-def _told(note: Note) -> Announcement:
+def _told(note: Note, origin: Origin) -> Announcement:
     payload: dict[str, Any] = {
+        **origin,
         "message_id": str(note.message_id),
         "at": note.at.isoformat(),
         "agent": note.agent.value,

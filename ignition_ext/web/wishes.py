@@ -21,6 +21,7 @@ from ignition_ext.models import Tenant
 from ignition_ext.outcomes.outbox import Announcement, EventName, announce
 from ignition_ext.values import Channel
 from ignition_ext.web.desk import ACTOR
+from ignition_ext.web.origins import Origin, origins_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,9 @@ async def opt_out(database: Database, about: Addressee, *, how: str) -> bool:
             actor=ACTOR,
         )
         if added:
-            await announce(session, [_told(about, about.channel, about.address, wanted=False)])
+            origin = await _origin(session, about)
+            told = _told(about, origin, about.channel, about.address, wanted=False)
+            await announce(session, [told])
     return added > 0
 
 
@@ -83,7 +86,9 @@ async def opt_in(database: Database, about: Addressee) -> bool:
             only_reason=SuppressionReason.OPT_OUT,
         )
         if lifted:
-            await announce(session, [_told(about, about.channel, about.address, wanted=True)])
+            origin = await _origin(session, about)
+            told = _told(about, origin, about.channel, about.address, wanted=True)
+            await announce(session, [told])
     return lifted > 0
 
 
@@ -96,7 +101,8 @@ async def choose(database: Database, about: Addressee, choices: Choices) -> None
     """
     async with database.write() as session:
         before = await _chosen(session, about)
-        await announce(session, _changes(about, before, choices.allowed))
+        origin = await _origin(session, about)
+        await announce(session, _changes(about, origin, before, choices.allowed))
         await set_preferences(
             session,
             tenant_id=about.tenant_id,
@@ -114,20 +120,31 @@ async def _chosen(session: AsyncSession, about: Addressee) -> Preferences:
 
 
 def _changes(
-    about: Addressee, before: Preferences, wanted: Mapping[Channel, bool]
+    about: Addressee, origin: Origin, before: Preferences, wanted: Mapping[Channel, bool]
 ) -> Sequence[Announcement]:
     return [
-        _told(about, channel, before.addresses[channel], wanted=wish)
+        _told(about, origin, channel, before.addresses[channel], wanted=wish)
         for channel, wish in wanted.items()
         if before.allowed.get(channel, wish) != wish and channel not in before.barred
     ]
 
 
-def _told(about: Addressee, channel: Channel, address: str, *, wanted: bool) -> Announcement:
+async def _origin(session: AsyncSession, about: Addressee) -> Origin:
+    return (await origins_of(session, [about.message_id])).get(about.message_id, {})
+
+
+def _told(
+    about: Addressee, origin: Origin, channel: Channel, address: str, *, wanted: bool
+) -> Announcement:
     return Announcement(
         tenant_id=about.tenant_id,
         name=EventName.RECIPIENT_OPTED_IN if wanted else EventName.RECIPIENT_OPTED_OUT,
         subject=f"message:{about.message_id}",
-        payload={"message_id": str(about.message_id), "channel": channel.value, "by": ACTOR},
+        payload={
+            **origin,
+            "message_id": str(about.message_id),
+            "channel": channel.value,
+            "by": ACTOR,
+        },
         private={"address": address},
     )

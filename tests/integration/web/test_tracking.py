@@ -10,7 +10,14 @@ import pytest
 from sqlmodel import select
 
 from ignition_ext.database import Database
-from ignition_ext.models import OutboxEvent, TrackedUrl, TrackingEvent
+from ignition_ext.models import (
+    Campaign,
+    CampaignRun,
+    Message,
+    OutboxEvent,
+    TrackedUrl,
+    TrackingEvent,
+)
 from ignition_ext.models.types import utc_now
 from ignition_ext.outcomes.outbox import EventName
 from ignition_ext.values import new_id
@@ -62,6 +69,39 @@ async def test_a_click_leads_on_and_is_noted(site: Any) -> None:
     (url,) = await site.rows(select(TrackedUrl))
     assert (url.tenant_id, url.url) == (site.tenant_id, TARGET)
     assert await told(site) == [(EventName.EMAIL_CLICKED, TARGET)]
+
+
+async def test_what_is_told_names_the_campaign(site: Any) -> None:
+    """So that Prefect hears of all of a campaign's at once; also of who unsubscribed."""
+    now = utc_now()
+    async with site.database.write() as session:
+        campaign = Campaign(tenant_id=site.tenant_id, name="news")
+        session.add(campaign)
+        await session.flush()
+        run = CampaignRun(
+            tenant_id=site.tenant_id, campaign_id=campaign.id, campaign_version=1, run_at=now
+        )
+        session.add(run)
+        await session.flush()
+        session.add(
+            Message(
+                id=site.message_id,
+                run_at=now,
+                tenant_id=site.tenant_id,
+                run_id=run.id,
+                channel="email",
+                address="ada@example.com",
+            )
+        )
+        run_id = str(run.id)
+    await site.get(path_of(site, site.links.pixel_url(site.message_id)), **PHONE)
+    await site.post(f"/u/{site.token()}", action="unsubscribe")
+    await noted(site, 1)
+
+    rows = await site.rows(select(OutboxEvent))
+    assert {row.name for row in rows} == {EventName.EMAIL_OPENED, EventName.RECIPIENT_OPTED_OUT}
+    for row in rows:
+        assert (row.payload["campaign"], row.payload["run_id"]) == ("acme/news", run_id)
 
 
 async def test_nobody_makes_a_link_lead_elsewhere(site: Any) -> None:

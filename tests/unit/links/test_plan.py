@@ -21,8 +21,9 @@ from ignition_ext.links.options import CHECKS, checked_web_url
 from ignition_ext.links.payload import CLICKS, PEOPLE
 from ignition_ext.settings import Settings
 from ignition_ext.signing import Signer
-from ignition_ext.templates.email_maker import EmailRecipe
-from ignition_ext.templates.rendering.sources import TemplateSources
+from ignition_ext.templates.email_maker import EmailRecipe, list_fields
+from ignition_ext.templates.mime import EmailComposer
+from ignition_ext.templates.rendering.sources import RenderedEmail, TemplateSources
 from ignition_ext.values import Channel, MessageId, new_id
 
 SETTINGS = Settings(signing_key="k" * 32, web_url="https://mail.acme.example/")
@@ -126,6 +127,42 @@ def test_the_header_says_whom_it_is_about(address: str, mailto: str | None) -> N
     assert own.startswith("<https://mail.acme.example/u/")
     assert own.endswith(">")
     assert own.count("<") == (1 if mailto is None else 2)
+
+
+@given(
+    address=st.emails(),
+    name=st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=40),
+    path=st.lists(st.text("abc-", min_size=1, max_size=9), max_size=14).map("/".join),
+    mailto=st.sampled_from([None, "stop@acme.example"]),
+)
+def test_the_fields_are_all_that_is_added(
+    address: str, name: str, path: str, mailto: str | None
+) -> None:
+    """Whatever the addresses are: Python reads both fields, and all else as without them."""
+    own = {"web.url": f"https://mail.acme.example/{path}"}
+    own |= {"unsubscribe.mailto": mailto} if mailto else {}
+    plan = plan_of(wants_header=True, own=own)
+    assert plan is not None
+    fields = list_fields(plan, plan.token(ID, Channel.EMAIL, address))
+    composer = EmailComposer(sender="news@acme.example", headers={}, attachments=(), inline=())
+    rendered = RenderedEmail(subject=name, html_pieces=["<p>", name, "</p>"], text_pieces=[name])
+    date = datetime(2026, 11, 21, tzinfo=UTC)
+
+    bare, full = (
+        composer.compose(ID, "ada@example.com", rendered, name=name, date=date, fields=more).content
+        for more in (b"", fields)
+    )
+
+    assert full.replace(fields, b"", 1) == bare
+    read, without = (
+        email.message_from_bytes(content, policy=email.policy.default) for content in (full, bare)
+    )
+    assert read["list-unsubscribe-post"] == "List-Unsubscribe=One-Click"
+    value = plan.list_unsubscribe(plan.token(ID, Channel.EMAIL, address))
+    assert "".join(read["list-unsubscribe"].split()) == "".join(value.split())
+    assert max(map(len, full.split(b"\r\n"))) <= 998
+    del read["list-unsubscribe"], read["list-unsubscribe-post"]
+    assert read.items() == without.items()
 
 
 def test_each_message_has_its_own_fields_and_names() -> None:
