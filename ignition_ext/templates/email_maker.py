@@ -18,7 +18,6 @@ from ignition_ext.templates.rendering.renderer import Renderer
 from ignition_ext.templates.rendering.sources import TemplateSources
 from ignition_ext.values import Channel, MessageId
 
-
 _POST_FIELD = token_field("List-Unsubscribe-Post", ONE_CLICK_POST)
 
 
