@@ -336,6 +336,30 @@ async def test_forgetting_while_senders_claim_lets_nobody_slip_through(house: Ho
     assert await house.office.suppressed() == []
 
 
+async def test_forgetting_waits_for_the_claims_under_way(house: House) -> None:
+    """A claim that has not seen the hash yet has ended before the suppression goes."""
+    if house.database.dialect == "sqlite":
+        return  # one writer at a time: a claim is over, or has not begun
+    await house.office.suppress(ADA)
+    run = await house.run(ADA)
+    async with house.database.engine.connect() as claim:
+        await claim.execute(text("SELECT id FROM campaign_run FOR SHARE"))
+        forgetting = asyncio.create_task(house.forget())
+        async with asyncio.timeout(60), house.database.engine.connect() as other:
+            waiting = text(
+                "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+                " WHERE NOT l.granted AND a.datname = current_database()"
+            )
+            while not (await other.execute(waiting)).scalar_one():
+                assert not forgetting.done()
+                await asyncio.sleep(0.01)
+            left = await other.execute(text("SELECT count(*) FROM suppression"))
+            assert left.scalar_one() == 1
+    await forgetting
+
+    assert await house.counts(run) == {"suppressed": 1}
+
+
 async def test_a_rehearsal_changes_nothing(house: House) -> None:
     """It says what the real thing then does."""
     await settle_in(house)
