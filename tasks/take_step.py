@@ -9,7 +9,7 @@ from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 
 from ignition_ext.campaigns.step_rows import advance, read_steps
-from ignition_ext.campaigns.step_stops import is_stopped, judge, reached
+from ignition_ext.campaigns.step_stops import is_stopped, judge, keep_stopped, reached
 from ignition_ext.database import Database
 from ignition_ext.delivery.batch import BatchResult
 from ignition_ext.delivery.plan import CampaignPlan
@@ -36,11 +36,12 @@ async def first_step(plan: CampaignPlan, run: OpenedRun) -> None:
         Pause: the run stopped by itself and nobody has decided yet.
     """
     async with open_database() as database:
+        ledger = open_ledger(database)
+        await keep_stopped(database, run.ref, await ledger.counts(run.ref))
         row, steps = await _read(database, run)
         if is_stopped(steps, row.state):
             assert steps is not None
             await _decide_or_ask(database, plan, row, run, steps)
-        ledger = open_ledger(database)
         _tell(await advance(database, ledger, run.ref, await ledger.counts(run.ref)), None)
 
 

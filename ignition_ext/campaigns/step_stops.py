@@ -187,6 +187,37 @@ async def _stop(
     return await read_steps(database, run.id)
 
 
+async def keep_stopped(database: Database, run: RunRef, counts: Mapping[MessageState, int]) -> bool:
+    """Stop a run again that was opened anew before its decision was carried out.
+
+    A run that failed while it was stopped and is retried would else go on, whatever was said.
+    Returns whether it had to.
+    """
+    if not any(counts.get(state, 0) for state in OPEN_STATES):
+        return False
+    async with database.write() as session:
+        row = await required_run(session, run.id)
+        steps = await session.get(RunSteps, run.id)
+        if steps is None or steps.stopped_at is None or row.state != RunState.OPEN:
+            return False
+        reason = clean(f"stopped: {steps.stop.get('reason', '')}", _REASON_LENGTH)
+        await (await session.connection()).execute(
+            update(_RUNS)
+            .where(_RUNS.c.id == run.id)
+            .values(state=RunState.PAUSED.value, state_reason=reason, version=row.version + 1)
+        )
+        await audit.record(
+            session,
+            tenant_id=row.tenant_id,
+            actor=STEPPER,
+            action="run.paused",
+            subject=f"run:{run.id}",
+            before={"state": RunState.OPEN.value},
+            after={"state": RunState.PAUSED.value, "reason": reason},
+        )
+    return True
+
+
 async def announce_question(database: Database, run: CampaignRun, steps: RunSteps) -> None:
     """Tell webhooks and Prefect that somebody is asked to decide on the run."""
     async with database.write() as session:

@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -18,11 +19,12 @@ from ignition_ext.campaigns.step_stops import (
     decide,
     is_stopped,
     judge,
+    keep_stopped,
 )
 from ignition_ext.errors import ConflictError
 from ignition_ext.ledger.retry import StandardRetry
 from ignition_ext.ledger.run_rows import read_run
-from ignition_ext.ledger.runs import RunRequest, open_run, set_run_state
+from ignition_ext.ledger.runs import RunRequest, close_run, open_run, set_run_state
 from ignition_ext.values import MessageState, RunRef, RunState
 
 PEOPLE = [f"p{number:04}@{'far' if number % 3 else 'near'}.example" for number in range(300)]
@@ -37,7 +39,10 @@ def in_steps(scene: Any, new_messages: Any, in_batches: Any) -> InSteps:
 
     async def make(*addresses: str, **delivery: Any) -> RunRef:
         request = RunRequest(
-            tenant_id=scene.tenant_id, campaign_id=scene.campaign_id, campaign_version=1
+            tenant_id=scene.tenant_id,
+            campaign_id=scene.campaign_id,
+            campaign_version=1,
+            flow_run_id=delivery.pop("flow_run_id", None),
         )
         run: RunRef = (await open_run(scene.database, request, actor="test")).ref
         spec = DeliverySpec.model_validate(delivery)
@@ -335,3 +340,35 @@ async def test_a_rejection_is_written_down_and_leaves_the_run_stopped(
     steps = await read_steps(scene.database, run.id)
     assert is_stopped(steps, "paused")
     assert not is_stopped(steps, "cancelled")
+
+
+@pytest.mark.parametrize("size", [60, 50], ids=["with a rest", "all sent"])
+async def test_a_retry_does_not_go_on_before_a_decision(
+    scene: Any, in_steps: InSteps, refused: Any, size: int
+) -> None:
+    """The run failed while it was stopped; opened again, it stands where it stood."""
+    flow_run_id = uuid4()
+    run = await in_steps(
+        *PEOPLE[:size], ramp=[49, "100%"], stop_if={"failed": "5%"}, flow_run_id=flow_run_id
+    )
+    await take(scene, run)
+    await send_all(scene, run, lambda _: refused)
+    await judge(scene.database, scene.ledger, run, await scene.ledger.counts(run))
+    if size == 50:
+        await scene.ledger.cancel_open(run, MessageState.EXPIRED)
+    counts = await scene.ledger.counts(run)
+    await close_run(scene.database, run, RunState.FAILED, "the block is gone", counts)
+    request = RunRequest(
+        tenant_id=scene.tenant_id,
+        campaign_id=scene.campaign_id,
+        campaign_version=1,
+        flow_run_id=flow_run_id,
+    )
+    assert (await open_run(scene.database, request, actor="test")).state is RunState.OPEN
+
+    stands = [await keep_stopped(scene.database, run, counts) for _ in range(2)]
+
+    assert stands == [size == 60, False]
+    async with scene.database.read() as session:
+        state = (await read_run(session, run.id)).state
+    assert is_stopped(await read_steps(scene.database, run.id), state) is (size == 60)
