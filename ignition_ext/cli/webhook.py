@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from ignition_ext.cli.context import actor, open_database
-from ignition_ext.cli.output import note, print_json, print_table
+from ignition_ext.cli.output import note, out, print_json, print_table
 from ignition_ext.models.outcome import DeliveryState, WebhookDelivery, WebhookEndpoint
 from ignition_ext.outcomes import endpoints
 from ignition_ext.outcomes.sending import WebhookSender
@@ -214,7 +214,9 @@ def _show_secret(given: endpoints.NewSecret, *, json: bool) -> None:
     if json:
         print_json({**_fields(endpoint), "secret": given.secret})
         return
-    print_table([{"id": str(endpoint.id), "url": endpoint.url, "secret": given.secret}])
+    # Not as a table: that would break the secret on a narrow terminal.
+    for name, value in (("id", endpoint.id), ("url", endpoint.url), ("secret", given.secret)):
+        out.print(f"{name:7}{value}", markup=False, soft_wrap=True)
     note("The secret is not shown again. The receiver needs it to verify what comes.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -116,9 +116,7 @@ class World:
         )
 
 
-@pytest.fixture
-async def world(database: Database) -> World:
-    """On each engine."""
+async def make_world(database: Database) -> World:
     tenant = await create_tenant(database, name="acme", actor="test")
     assert tenant.id is not None
     campaign = Campaign(tenant_id=tenant.id, name="news", version=1)
@@ -126,6 +124,28 @@ async def world(database: Database) -> World:
         session.add(campaign)
     assert campaign.id is not None
     return World(database, tenant.id, campaign.id)
+
+
+@pytest.fixture
+async def world(database: Database) -> World:
+    """On each engine."""
+    return await make_world(database)
+
+
+@pytest.fixture
+async def postgres_world(postgres_database_url: str) -> AsyncIterator[World]:
+    """On PostgreSQL, for what only its transactions can do."""
+    database = Database(postgres_database_url)
+    yield await make_world(database)
+    await database.close()
+
+
+@pytest.fixture
+async def sqlite_world(sqlite_database_url: str) -> AsyncIterator[World]:
+    """On SQLite, whose clock says how far was read."""
+    database = Database(sqlite_database_url)
+    yield await make_world(database)
+    await database.close()
 
 
 @dataclass
@@ -233,6 +253,3 @@ def answer_of() -> Callable[..., bytes]:
 @pytest.fixture
 def refused() -> Outcome:
     return REFUSED
-
-
-Wait = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]

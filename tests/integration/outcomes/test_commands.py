@@ -130,6 +130,22 @@ def test_what_cannot_be_added_is_told(run: Run, arguments: tuple[str, ...], word
     assert run("webhook", "list", "--tenant", "acme")[1] == []
 
 
+def test_the_secret_can_be_copied_from_any_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However narrow it is, it stands on one line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    url = "https://example.com/" + "long/" * 20
+    with pytest.raises(SystemExit):
+        main(["webhook", "add", url, "--tenant", "acme"])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert lines[1].split() == ["url", url]
+    name, secret = lines[2].split()
+    assert (name, len(secret)) == ("secret", 50)
+    assert secret not in json.dumps(run("webhook", "list", "--tenant", "acme")[1])
+
+
 def test_the_same_address_is_added_once(run: Run) -> None:
     """It would be told everything twice."""
     arguments = ("webhook", "add", "https://example.com/hook", "--tenant", "acme")

@@ -150,12 +150,9 @@ async def test_a_pass_that_fails_has_told_nothing(
     assert await world.told() == addresses(5)
 
 
-async def test_a_transaction_that_takes_long_is_not_missed(
-    world: Any, postgres_database_url: str
-) -> None:
+async def test_a_transaction_that_takes_long_is_not_missed(postgres_world: Any) -> None:
     """It noted an early time, and commits after others of a later time were told."""
-    if world.database.dialect == "sqlite":
-        pytest.skip("SQLite has one writer at a time: there is nothing to overtake")
+    world = postgres_world
     await world.add(URL)
     await world.run(*addresses(4))
     slow = Database(str(world.database.url.render_as_string(hide_password=False)))
@@ -182,10 +179,9 @@ async def test_a_transaction_that_takes_long_is_not_missed(
     assert await world.told() == addresses(4)
 
 
-async def test_a_database_from_another_server_goes_on(world: Any) -> None:
+async def test_a_database_from_another_server_goes_on(postgres_world: Any) -> None:
     """Restored elsewhere its transactions have other numbers: time bounds what is told again."""
-    if world.database.dialect == "sqlite":
-        pytest.skip("SQLite reads by time alone")
+    world = postgres_world
     await world.add(URL)
     run = await world.run(*addresses(2))
     await world.send(run, limit=1)
@@ -203,10 +199,9 @@ async def test_a_database_from_another_server_goes_on(world: Any) -> None:
     assert (await world.derive()).changes == 0
 
 
-async def test_a_clock_that_was_set_back_hides_nothing(world: Any) -> None:
+async def test_a_clock_that_was_set_back_hides_nothing(sqlite_world: Any) -> None:
     """On SQLite the clock says how far was read: rather twice than never."""
-    if world.database.dialect == "postgresql":
-        pytest.skip("PostgreSQL reads by transactions")
+    world = sqlite_world
     await world.add(URL)
     run = await world.run(*addresses(2))
     async with world.database.engine.begin() as connection:
