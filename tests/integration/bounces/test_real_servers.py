@@ -25,6 +25,7 @@ from ignition_ext.delivery.workshop import EmailWorkshop
 from ignition_ext.devtools.mail_servers import BOUNCES, MAILBOX_PASSWORD, Dovecot, Postfix
 from ignition_ext.devtools.postgres import free_port
 from ignition_ext.returns.mail_imap import empty_mailbox
+from ignition_ext.returns.mail_lmtp import listen_lmtp
 from ignition_ext.templates.bounce_address import BounceAddress
 from ignition_ext.templates.email_maker import EmailRecipe
 from ignition_ext.templates.rendering.sources import TemplateSources
@@ -79,6 +80,7 @@ class Servers:
 
     smtp_port: int
     mailbox: ImapOptions
+    lmtp_port: int
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +100,12 @@ def servers(authority: tuple[Path, Path]) -> Iterator[Servers]:
     good = [f"good{number}" for number in range(RUN)]
     full = [f"full{number}" for number in range(EACH)]
     with Dovecot(good, full=full, certificate=authority[1]) as dovecot:
-        postfix = Postfix()
+        postfix, lmtp_port = Postfix(), free_port()
         boxes = f"lmtp:inet:127.0.0.1:{dovecot.lmtp_port}"
         postfix.routes = {
             "example.org": boxes,
             "mail.example.com": boxes,
+            "lmtp.example.com": f"lmtp:inet:127.0.0.1:{lmtp_port}",
             "strict.example.org": postfix.strict,
             "slow.example.org": f"smtp:[127.0.0.1]:{free_port()}",
         }
@@ -115,7 +118,7 @@ def servers(authority: tuple[Path, Path]) -> Iterator[Servers]:
                 password=MAILBOX_PASSWORD,
                 processed_folder="Processed",
             )
-            yield Servers(postfix.port, mailbox)
+            yield Servers(postfix.port, mailbox, lmtp_port)
 
 
 @pytest.fixture
@@ -164,12 +167,40 @@ async def test_a_run_comes_back_from_real_servers(
         assert opened.waiting() == []
 
 
-async def deliver(post: Any, port: int, to: list[str]) -> Any:
+async def test_a_mail_server_hands_bounces_in(post: Any, servers: Servers) -> None:
+    """Postfix to our LMTP, several at a time; the report goes to the token's address alone."""
+    wanted = [f"nobody{number}@example.org" for number in range(4)]
+    stop, counts = asyncio.Event(), list[int]()
+    listening = asyncio.create_task(
+        listen_lmtp(
+            post.desk,
+            "127.0.0.1",
+            servers.lmtp_port,
+            stop,
+            taken=counts.append,
+            listening=lambda port: None,
+        )
+    )
+
+    run = await deliver(post, servers.smtp_port, wanted, "bounces@lmtp.example.com")
+    end = time.monotonic() + PATIENCE
+    while len(counts) < len(wanted):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.2)
+    stop.set()
+    await listening
+    await post.desk.settle()
+
+    assert await post.states(run) == dict.fromkeys(wanted, "bounced")
+    assert await post.suppressed() == dict.fromkeys(wanted, "bounce")
+
+
+async def deliver(
+    post: Any, port: int, to: list[str], bounces: str = "bounces@mail.example.com"
+) -> Any:
     """Send one run the whole way, each message from an envelope sender of its own."""
     run = await post.open(*to)
-    workshop = EmailWorkshop(
-        replace(RECIPE, bounces=BounceAddress.of("bounces@mail.example.com")).maker()
-    )
+    workshop = EmailWorkshop(replace(RECIPE, bounces=BounceAddress.of(bounces)).maker())
     options = SmtpOptions(host="127.0.0.1", port=port, security="none", connections=2)
     result = await deliver_batch(
         post.ledger,
