@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
-from email.message import Message
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from email import message_from_string
+from email.utils import getaddresses
 
 from flufl.bounce import all_failures
 
@@ -14,6 +17,7 @@ from ignition_ext.channels.reports.status import judge
 
 MAX_TEXT = 64 * 1024
 """Characters of a body that are read: the report comes first, then the original."""
+_LOG = logging.getLogger("flufl.bounce")
 _EMPTY_LINE = re.compile(r"\r?\n[ \t]*\r?\n")
 _REST = re.compile(
     r"^[ >-]*(?:-{2,}.*(?:original|copy|returned|undelivered|below).*|"
@@ -23,14 +27,29 @@ _REST = re.compile(
 """Where the original begins: its own words are no server's."""
 
 
-def failures(message: Message) -> tuple[list[str], list[str]]:
+def failures(raw: bytes) -> tuple[list[str], list[str]]:
     """Addresses that failed for a time, and for good; both empty where it is no report."""
+    # Its detectors trip over fields that are not ASCII, and over a mail without a sender.
+    message = message_from_string(raw[:MAX_TEXT].decode("ascii", "replace").replace("\ufffd", "?"))
+    if not getaddresses([message.get("From", "")])[:1]:
+        return [], []
     try:
-        delayed, failed = all_failures(message)
+        with _silenced():
+            delayed, failed = all_failures(message)
     except Exception:
-        # Its detectors meet mails here that no server writes; one that trips them tells nothing.
+        # They meet mails here that no server writes; one that trips them tells nothing.
         return [], []
     return _texts(delayed), _texts(failed)
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Without the traceback that it logs for each mail that trips it: strangers write those."""
+    was, _LOG.disabled = _LOG.disabled, True
+    try:
+        yield
+    finally:
+        _LOG.disabled = was
 
 
 def _texts(found: Sequence[bytes] | frozenset[bytes]) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ignition_ext.channels.reports import MAX_OCTETS, ReportKind, parse_report
 from ignition_ext.channels.reports.fields import MAX_FIELD, MAX_VALUES
+from ignition_ext.channels.reports.parse import MAX_SEAMS
 from ignition_ext.channels.reports.status import judge
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.eml"))
@@ -84,6 +86,25 @@ def test_parts_in_parts_in_parts_are_no_trap() -> None:
     )
 
     assert parse_report(b"From: a@example.org\r\n" + deep).kind is ReportKind.UNKNOWN
+
+
+def test_parts_without_end_are_no_trap() -> None:
+    """Each would cost the parser its time; what stands behind too many of them is not read."""
+    parts = b"--b\r\n\r\n" * 3 * MAX_SEAMS
+    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    late = b"--b\r\nContent-Type: text/plain\r\n\r\nMessage-ID: <one@example.com>\r\n"
+
+    assert parse_report(head + late + parts).message_ids == ("one@example.com",)
+    assert parse_report(head + parts + late).message_ids == ()
+
+
+def test_nothing_is_logged_of_what_strangers_write(caplog: pytest.LogCaptureFixture) -> None:
+    """Or anybody could fill the disk."""
+    parse_report(b"From: \xff\r\n\r\nhello\r\n")
+    parse_report(b"hello\r\n")
+    parse_report(b"From: <>\r\nX-Failed-Recipients: \xff@b\r\n\r\n")
+
+    assert caplog.records == []
 
 
 def test_only_the_beginning_of_a_huge_mail_is_read() -> None:
