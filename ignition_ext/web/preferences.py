@@ -12,6 +12,7 @@ from ignition_ext.delivery.report import shortened
 from ignition_ext.values import Channel
 from ignition_ext.web.desk import desk_of
 from ignition_ext.web.forms import read_form
+from ignition_ext.web.languages import languages
 from ignition_ext.web.pages import notice, page
 from ignition_ext.web.wishes import choose, look_up
 
@@ -56,11 +57,9 @@ async def change(request: Request, token: str) -> Response:
         return notice(request, "invalid", 400)
     standing = await look_up(desk.database, about)
     await choose(desk.database, about, choices_of(form, standing.preferences))
-    language = request.query_params.get("lang")
-    return RedirectResponse(
-        f"{token}?{SAVED}=1" + (f"&lang={language}" if language and language.isalnum() else ""),
-        status_code=303,
-    )
+    tag = request.query_params.get("lang")
+    language = f"&lang={tag}" if tag in languages() else ""
+    return RedirectResponse(f"{token}?{SAVED}=1{language}", status_code=303)
 
 
 def choices_of(form: Mapping[str, Sequence[str]], known: Preferences) -> Choices:

@@ -115,6 +115,16 @@ async def test_nobody_else_is_decided_for(known: Any) -> None:
     assert row.topics == {"news": True, "new-shops": False}
 
 
+async def test_the_page_stays_in_its_language(known: Any) -> None:
+    """Also behind the redirect; what is no language of ours is left out."""
+    path, form = f"/p/{known.token()}", {"action": "save", "on": ["email", "sms"]}
+    for asked, tag in (("pt-BR", "pt-BR"), ("x%0d%0aSet-Cookie:a", "en")):
+        saved = await known.client.post(f"{path}?lang={asked}", data=form, follow_redirects=True)
+        assert saved.headers["content-language"] == tag
+        assert 'class="saved"' in saved.text
+        assert "set-cookie" not in saved.headers
+
+
 async def test_a_post_without_the_button_is_refused(known: Any) -> None:
     """A one-click belongs to the other page."""
     answer = await known.client.post(f"/p/{known.token()}", data={"List-Unsubscribe": "One-Click"})
