@@ -8,9 +8,8 @@ from datetime import timedelta
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from ignition_ext.budgets.bind import SlotTimes
 from ignition_ext.delivery.thread import run_apart
-from ignition_ext.returns.sms_listening import Heard, Listening, listen
+from ignition_ext.returns.sms_listening import Heard, Listening, listen, slot_times
 from ignition_ext.settings import Settings
 from ignition_ext.tenants import get_tenant
 from tasks.database import open_database
@@ -48,7 +47,7 @@ async def listen_receipts(
                 seconds=seconds,
                 quiet=quiet_seconds,
                 waits=False,
-                times=SlotTimes(patience=timedelta(seconds=seconds)),
+                times=slot_times(settings, patience=timedelta(seconds=seconds)),
             )
             return await listen(database, options, how, stop=stop, tell=logger.info)
 

@@ -21,7 +21,7 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.models import InboundMessage, Receipt
 from ignition_ext.orchestration.blocks import channel_class, load_block
 from ignition_ext.returns.sms_inbox import list_texts
-from ignition_ext.returns.sms_listening import Listening, listen
+from ignition_ext.returns.sms_listening import Listening, listen, slot_times
 from ignition_ext.returns.sms_receipts import unmatched_receipts
 from ignition_ext.settings import Settings
 from ignition_ext.tenants import get_tenant
@@ -66,7 +66,8 @@ async def listen_(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_database(settings) as database:
-        how = Listening(tenant_id=await _tenant_id(database, tenant))
+        tenant_id = await _tenant_id(database, tenant)
+        how = Listening(tenant_id=tenant_id, times=slot_times(settings))
         done = await asyncio.gather(
             *(_serve(database, options, how, stop) for options in accounts.values())
         )

@@ -26,6 +26,7 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.returns.sms_inbox import SmsInbox
 from ignition_ext.returns.sms_receipts import receipts_into
 from ignition_ext.returns.sms_replies import Replies
+from ignition_ext.settings import Settings
 
 logger = logging.getLogger(__name__)
 Tell = Callable[[str], None]
@@ -35,6 +36,8 @@ SWEEP_SECONDS, MATCH_SECONDS = 60.0, 3600.0
 found now. Those are looked for under the lock that senders need to store what they sent."""
 AWAY_SECONDS = 2.0
 """Between two tries while the database is away."""
+LEASES_A_DRAIN = 3
+"""A bind's lease is at least so many drains long: one to notice, one to drain, one to spare."""
 _LOOK_SECONDS = 0.25
 """How often a listener that ends by itself looks whether it is time."""
 _ONLY = 1
@@ -80,6 +83,14 @@ class Heard:
     incomplete: int = 0
     left_to: str = ""
     trouble: str = ""
+
+
+def slot_times(settings: Settings, *, patience: timedelta | None = None) -> SlotTimes:
+    """The leases' times that fit the settings: a bind is closed before its own lapses."""
+    drain = timedelta(seconds=settings.drain_seconds)
+    lease = max(timedelta(seconds=settings.lease_seconds), drain * LEASES_A_DRAIN)
+    times = SlotTimes(lease=lease, drain=drain)
+    return times if patience is None else replace(times, patience=patience)
 
 
 async def listen(
