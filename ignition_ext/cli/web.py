@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated
 
 import uvicorn
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from uvicorn.supervisors import Multiprocess
 
 from ignition_ext.cli.output import note
 from ignition_ext.links.options import checked_web_url
@@ -25,7 +27,7 @@ def web(
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 8080,
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 1,
     proxies: str = "127.0.0.1",
-) -> None:
+) -> int:
     """Serve the pages that links in messages lead to: unsubscribing, preferences, opens, clicks.
 
     Put a proxy before it that ends TLS, see docs/web.md. SIGTERM or Ctrl-C stops it gently.
@@ -41,7 +43,7 @@ def web(
         checked_web_url(settings.web_url, "IGNITION_WEB_URL")
     else:
         note("IGNITION_WEB_URL is not set: messages carry no links to these pages.")
-    uvicorn.run(
+    config = uvicorn.Config(
         FACTORY,
         factory=True,
         host=host,
@@ -54,3 +56,19 @@ def web(
         limit_concurrency=AT_ONCE,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    return _serve(config)
+
+
+def _serve(config: uvicorn.Config) -> int:
+    """What ``uvicorn.run`` does, on a socket that sends the end of an answer at once."""
+    listening = config.bind_socket()
+    # Connections inherit it. Of a socket that uvicorn binds for several processes asyncio does not
+    # know that it is TCP, and each answer in two pieces waits 40 ms for a delayed ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.listen(config.backlog)  # it has said already where it listens
+    server = uvicorn.Server(config)
+    if config.workers > 1:
+        Multiprocess(config, sockets=[listening]).run()
+        return 0
+    server.run(sockets=[listening])
+    return 0 if server.started else 1
