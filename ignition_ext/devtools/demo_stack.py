@@ -129,8 +129,7 @@ class DemoStack:
     def start_workers(self) -> None:
         """A worker for each pool; the pools must be there (``ignition init``)."""
         workers = [
-            WarmWorker(self._worker_server(), pool, environment=self.environment)
-            for pool in POOLS
+            WarmWorker(self._worker_server(), pool, environment=self.environment) for pool in POOLS
         ]
         self._start(workers)
 

@@ -69,8 +69,8 @@ class OutboxEvent(SQLModel, table=True):
 class OutcomeCursor(SQLModel, table=True):
     """How far something that happened elsewhere was turned into outcomes.
 
-    ``name`` is ``messages``, or ``audit:`` and the tenant's id. The row ``prefect`` is a lease until
-    its time: one at a time tells Prefect what waits.
+    ``name`` is ``messages``, or ``audit:`` and the tenant's id. The row ``prefect`` is a lease
+    until its time: one at a time tells Prefect what waits.
     """
 
     __tablename__ = "outcome_cursor"
