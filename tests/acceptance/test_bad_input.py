@@ -48,6 +48,7 @@ RUN_TABLES = {
     "message_due",
     "message_event",
     "circuit",
+    "sms_route",
 }
 """Where a run that was opened leaves its own rows, and what it met of its server."""
 LIBRARY_WORDS = ("Traceback", "psycopg.", "sqlite3.", "sqlalche", "httpx", "validate=False", "..")
