@@ -33,7 +33,7 @@ from ignition_ext.orchestration.client import prefect_client
 
 BEGIN = datetime(2027, 3, 26, 18, tzinfo=UTC)
 """A Friday evening; Berlin's clocks go forward on Sunday, Lord Howe's back a week later."""
-END = BEGIN + timedelta(hours=60)
+HOURS = 60
 STEP = timedelta(minutes=30)
 """Less than the hour that Prefect makes runs ahead, so that its scheduler keeps up."""
 ROUNDS = 5
@@ -45,9 +45,9 @@ Fired = Counter[tuple[str, datetime]]
 class MovedClock:
     """What ``libfaketime`` reads: how far the clock of the processes is ahead of this machine's."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, begin: datetime) -> None:
         self.file = folder / "clock"
-        self.ahead = BEGIN - datetime.now(UTC)
+        self.ahead = begin - datetime.now(UTC)
         self._write()
 
     def _write(self) -> None:
@@ -93,13 +93,13 @@ async def take_due(client: PrefectClient, clock: MovedClock, names: dict[object,
     return fired
 
 
-async def pass_weekend(clock: MovedClock, names: dict[object, str]) -> Fired:
+async def pass_weekend(clock: MovedClock, end: datetime, names: dict[object, str]) -> Fired:
     """Move the clock on until the end."""
     fired: Fired = Counter()
     async with prefect_client() as client:
         at = clock.now()
-        while at < END:
-            at = min(at + STEP, END)
+        while at < end:
+            at = min(at + STEP, end)
             clock.move_to(at)
             for _ in range(ROUNDS):
                 await asyncio.sleep(1)
@@ -130,9 +130,9 @@ async def expected(database: Database, begin: datetime, end: datetime) -> Fired:
     return due
 
 
-def measure(folder: Path) -> dict[str, object]:
+def measure(folder: Path, begin: datetime, end: datetime) -> dict[str, object]:
     """Everything, in that folder."""
-    clock = MovedClock(folder)
+    clock = MovedClock(folder, begin)
     database = Database(f"sqlite:///{folder}/ignition.db")
     files = write_files(folder, len(MIXED))
     for minutes in (5, 15, 59):
@@ -156,12 +156,12 @@ def measure(folder: Path) -> dict[str, object]:
             names = asyncio.run(read_names(database))
             applied = clock.now()
             begun = time.monotonic()
-            fired = asyncio.run(pass_weekend(clock, names))
-            due = asyncio.run(expected(database, applied, END))
+            fired = asyncio.run(pass_weekend(clock, end, names))
+            due = asyncio.run(expected(database, applied, end))
     return {
         "campaigns": len(files),
         "from": applied.isoformat(timespec="seconds"),
-        "until": END.isoformat(timespec="seconds"),
+        "until": end.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - begun, 1),
         "due": due.total(),
         "fired": fired.total(),
@@ -174,10 +174,13 @@ def measure(folder: Path) -> dict[str, object]:
 def main() -> int:
     """Measure and print; 1 where something did not come due as it should."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--from", dest="begin", type=datetime.fromisoformat, default=BEGIN)
+    parser.add_argument("--hours", type=float, default=HOURS)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    end = given.begin + timedelta(hours=given.hours)
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder))
+        result = measure(Path(folder), given.begin, end)
     if given.json:
         print(json.dumps(result, indent=2))
     else:

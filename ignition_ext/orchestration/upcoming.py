@@ -29,7 +29,7 @@ HORIZON = timedelta(days=100)
 MOST_OF_ONE = 100
 """Times of one schedule; as many as Prefect's scheduler makes at most."""
 MOST_OF_A_DAY = 40
-"""Runs that a day's row names, so that it can still be read."""
+"""Runs that a day's paragraph names, so that it can still be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +123,7 @@ def upcoming_markdown(found: Sequence[Upcoming], now: datetime) -> str:
         "",
         "## By day",
         "",
-        "| day | runs | what |",
-        "|---|--:|---|",
         *_days(found),
-        "",
         "## By schedule",
         "",
         "| campaign | schedule | next | runs |",
@@ -141,14 +138,15 @@ def _days(found: Sequence[Upcoming]) -> list[str]:
     for one in found:
         for at in one.times:
             days[at.date()].append((at, one.campaign))
-    rows = []
+    # Paragraphs: the UI does not break lines within a table.
+    lines = []
     for day, runs in sorted(days.items()):
         runs.sort()
         shown = ", ".join(f"{at:%H:%M} {campaign}" for at, campaign in runs[:MOST_OF_A_DAY])
         rest = len(runs) - MOST_OF_A_DAY
         more = f" and {rest} more" if rest > 0 else ""
-        rows.append(f"| {day:%a %Y-%m-%d} | {len(runs)} | {shown}{more} |")
-    return rows
+        lines += [f"**{day:%a %Y-%m-%d}** ({len(runs)}): {shown}{more}", ""]
+    return lines
 
 
 def _row(one: Upcoming) -> str:

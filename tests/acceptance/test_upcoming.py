@@ -112,9 +112,9 @@ async def test_the_page_has_each_day_and_each_schedule(busy_stage: Stage) -> Non
     page = upcoming_markdown(found, NOW)
     tenant = busy_stage.tenant
     assert "200 runs of 3 campaigns within 100 days from 2027-03-20 12:00" in page
-    assert f"| Sun 2027-06-27 | 1 | 06:00 {tenant}/daily |" in page
+    assert f"**Sun 2027-06-27** (1): 06:00 {tenant}/daily" in page.splitlines()
     first = next(line for line in page.splitlines() if "Sun 2027-03-21" in line)
-    assert first.startswith(f"| Sun 2027-03-21 | 25 | 00:00 {tenant}/hourly, 01:00")
+    assert first.startswith(f"**Sun 2027-03-21** (25): 00:00 {tenant}/hourly, 01:00")
     assert f"| {tenant}/paused | cron-1 | paused | 0 |" in page
     assert "100+ |" in page
 
