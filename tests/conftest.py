@@ -135,3 +135,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = Database(database_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Debian's Chromium; a machine without it cannot show pages."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no chromium; install Debian's package chromium")
+        pytest.skip("there is no chromium; install Debian's package chromium")
+    return executable

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -169,17 +168,6 @@ def ignition_here(capsys: pytest.CaptureFixture[str]) -> Command:
         return Finished(code, printed.out, printed.err)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """Debian's Chromium; a machine without it cannot show pages."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no chromium; install Debian's package chromium")
-        pytest.skip("there is no chromium; install Debian's package chromium")
-    return executable
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -42,16 +40,11 @@ def database_url(sqlite_database_url: str) -> str:
 
 
 @pytest.fixture
-async def tab(site: Any) -> AsyncIterator[Page]:
+async def tab(site: Any, chromium: str) -> AsyncIterator[Page]:
     """A tab of Debian's Chromium, without scripts; the pages need none."""
-    executable = shutil.which("chromium")
-    if executable is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no chromium; install Debian's package chromium")
-        pytest.skip("there is no chromium; install Debian's package chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=executable, args=list(FLAGS), timeout=PATIENCE_MS
+            executable_path=chromium, args=list(FLAGS), timeout=PATIENCE_MS
         )
         context = await browser.new_context(
             java_script_enabled=False, viewport={"width": 900, "height": 900}, base_url=site.url
