@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from ignition_ext.campaigns.definition import CampaignDefinition, Overlap, Prior
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.campaigns.schedule import main_slug
 from ignition_ext.models.types import utc_now
+from ignition_ext.orchestration.runs_ahead import make_runs
 from ignition_ext.orchestration.schedules import Timetable
 
 FLOW = "campaign"
@@ -50,6 +52,10 @@ def form(parameters: CampaignParameters) -> None:
 @cache
 def _form_schema() -> dict[str, Any]:
     return parameter_schema(form).model_dump_for_openapi()
+
+
+SCHEDULER = timedelta(minutes=2)
+"""Prefect's scheduler has looked at what changed by then, usually within five seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +186,11 @@ async def ensure_deployment(
     spec, changed = _wanted(before, spec, was)
     if before is not None and not changed:
         return Ensured(id=before.id, changed=(), before=before)
+    begun = utc_now()
     posted = await _post(client, spec, before, flow_id=known.flow_id if known else None)
+    is_due = spec.timetable is not None and spec.timetable.is_due_within(begun, SCHEDULER)
+    if is_due and not (before is not None and before.paused):
+        await make_runs(client, posted, since=begun)
     return Ensured(id=posted, changed=changed, before=before)
 
 

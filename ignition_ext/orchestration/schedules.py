@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -69,6 +69,13 @@ class Timetable:
                 found = forms(written.schedule, where, now)
             made += [self._create(slug, spec, form) for form in found]
         return made
+
+    def is_due_within(self, now: datetime, span: timedelta) -> bool:
+        """Whether one of the schedules has a time in the ``span`` from ``now`` on."""
+        return any(
+            spec.active and next(written.occurrences(now, where), now + span) < now + span
+            for _, spec, written, where in self.named()
+        )
 
     def _create(self, slug: str, spec: ScheduleSpec, form: Form) -> DeploymentScheduleCreate:
         return DeploymentScheduleCreate(

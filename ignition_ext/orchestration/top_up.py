@@ -1,16 +1,10 @@
-"""Renews schedules in Prefect that end or that have become slow to read, long before.
-
-Whenever one schedule of a deployment changes, Prefect's server deletes all runs that it has made
-ahead for that deployment, and makes new ones within a minute. What falls due in between would be
-lost. So they are asked for at once; those that begin meanwhile exist already, and are not made
-twice: Prefect knows each by schedule and time.
-"""
+"""Renews schedules in Prefect that end or that have become slow to read, long before."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
@@ -23,14 +17,13 @@ from ignition_ext.campaigns.schedule import ScheduleSpec, main_slug, schedule_sl
 from ignition_ext.campaigns.store import StoredCampaign
 from ignition_ext.database import Database
 from ignition_ext.models.types import utc_now
+from ignition_ext.orchestration.runs_ahead import make_runs, waits_since
 from ignition_ext.orchestration.schedules import Timetable
 from ignition_ext.orchestration.timetables import read_timetable
 from ignition_ext.schedules.cron import CronSchedule
 
 AT_ONCE = 100
 """Deployments that are read in one request: each may bring thousands of dates."""
-BEFORE = timedelta(seconds=5)
-"""How far clocks of nodes and server may differ for no run to be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +94,15 @@ async def _renew(
     gone = [one for slug, one in there.items() if slug not in wanted]
     if not changed and not gone:
         return []
-    begun = utc_now()
+    since = utc_now()
+    if gone:
+        since = min(since, await waits_since(client, deployment.id, since) or since)
     for slug in changed:
         await _write(client, deployment, there, wanted[slug])
     for schedule in gone:
         await client.delete_deployment_schedule(deployment.id, schedule.id)
     if not deployment.paused:
-        await client.request(  # the client has no method for it
-            "POST",
-            "/deployments/{id}/schedule",
-            path_params={"id": deployment.id},
-            json={"start_time": (begun - BEFORE).isoformat()},
-        )
+        await make_runs(client, deployment.id, since=since)
     return sorted({main_slug(slug) for slug in (*changed, *(one.slug for one in gone))})
 
 

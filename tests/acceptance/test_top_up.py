@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import VariableCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, VariableCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
@@ -25,6 +25,7 @@ from ignition_ext.devtools.stack import PrefectServer
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.deployments import campaign_deployment, ensure_deployment
 from ignition_ext.orchestration.missed import SEEN, catch_up
+from ignition_ext.orchestration.runs_ahead import make_runs
 from ignition_ext.orchestration.top_up import top_up
 from ignition_ext.tenants import create_tenant
 
@@ -41,7 +42,7 @@ class Stage:
     tenant: str
     deployment_id: UUID | None = None
 
-    async def apply(self, *schedules: dict[str, Any]) -> None:
+    async def apply(self, *schedules: dict[str, Any], make_runs: bool = True) -> None:
         definition = CampaignDefinition.model_validate(
             {
                 "name": "news",
@@ -59,7 +60,8 @@ class Stage:
         self.deployment_id = (await ensure_deployment(self.client, spec)).id
         async with self.database.write() as session:
             await store.set_deployment(session, applied.campaign_id, self.deployment_id)
-        await self.make_runs()
+        if make_runs:
+            await self.make_runs()
 
     async def make_runs(self) -> None:
         """What Prefect's scheduler does sooner or later."""
@@ -117,7 +119,41 @@ async def test_what_ends_is_renewed_and_no_run_is_lost_or_doubled(stage: Stage) 
     assert schedules["quartz-2"].schedule != old["quartz-2"].schedule
     kept = await stage.made()
     assert set(kept.values()) == {1}
-    assert {one for one in runs if one[0] != "quartz-2"} <= set(kept)
+    # How far ahead is the server's affair, and moves with the clock.
+    near = now + timedelta(minutes=50)
+    assert {one for one in runs if one[0] != "quartz-2" and one[1] < near} <= set(kept)
+
+
+async def test_a_run_that_waits_for_a_worker_survives_a_renewal(stage: Stage) -> None:
+    """Prefect drops also those that are due when a schedule is deleted."""
+    await stage.apply({"quartz": "0 30 2 * * ?", **BERLIN}, {"cron": "* * * * *"})
+    deployment, now = await stage.deployment(), datetime.now(UTC)
+    await make_runs(stage.client, deployment.id, since=now - timedelta(minutes=4))
+    late = {one for one in await stage.made() if one[1] < now}
+    assert len(late) >= 4
+    surplus = next(one for one in deployment.schedules if one.slug == "quartz-1")
+    await stage.client.create_deployment_schedules(
+        deployment.id,
+        [DeploymentScheduleCreate(schedule=surplus.schedule, slug="quartz-1-old")],
+    )
+
+    (done,) = await top_up(stage.database, stage.client, now=now)
+
+    assert done.renewed == ("quartz-1",)
+    assert "quartz-1-old" not in {one.slug for one in (await stage.deployment()).schedules}
+    kept = await stage.made()
+    assert {one: kept[one] for one in late} == dict.fromkeys(late, 1)
+
+
+async def test_a_change_loses_no_run_of_the_next_minutes(stage: Stage) -> None:
+    """They are there as soon as the change is, not when Prefect's scheduler comes by."""
+    await stage.apply({"cron": "0 8 * * *"}, make_runs=False)
+
+    await stage.apply({"cron": "* * * * *"}, make_runs=False)
+
+    made = await stage.made()
+    assert min(at for _, at in made) <= datetime.now(UTC) + timedelta(minutes=1)
+    assert set(made.values()) == {1}
 
 
 async def test_what_is_dense_is_renewed_with_its_second_passes(stage: Stage) -> None:
