@@ -21,8 +21,9 @@ from ignition_ext.errors import (
     ProtocolViolation,
 )
 
-PROBE_SECONDS = 15.0
-"""Prefect's client waits and retries for minutes; a person at a terminal wants to know sooner."""
+PROBE_SECONDS = 60.0
+"""Prefect's client waits and retries for minutes; a person at a terminal wants to know sooner. No
+server at all is known at once; one that is there and busy was seen to take more than 15 s."""
 
 BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4)
 """Seconds after which a server that is busy (503) is asked again, before Prefect's client waits for
