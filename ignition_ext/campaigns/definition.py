@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from datetime import time, timedelta
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     StrictInt,
     ValidationInfo,
@@ -22,26 +20,23 @@ from pydantic import (
 from ignition_ext.campaigns.chain import MAX_PARENTS, Parent
 from ignition_ext.campaigns.duration import Duration, parse_duration
 from ignition_ext.campaigns.hours import LocalTimeSpec, QuietSpan
+from ignition_ext.campaigns.legs import TWO_CHANNELS, CampaignChannel, FallbackSpec, SmsSpec
 from ignition_ext.campaigns.schedule import ScheduleSpec
 from ignition_ext.campaigns.sender import check_email_sender, check_headers, check_sms_sender
 from ignition_ext.campaigns.spending import BudgetSpec
 from ignition_ext.campaigns.steps import DEFAULT_WAIT, MAX_STEPS, Step, StopSpec, check_ramp
+from ignition_ext.campaigns.words import SLUG, Name, Part, ThrottleSpec
 from ignition_ext.values import Channel, Guarantee
 
-SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 MAX_ATTACHMENTS = 20
 MAX_SCHEDULES = 50
 """Prefect's scheduler walks through every schedule of every deployment once a minute."""
-MAX_RATE = 100_000
-"""Messages a second: beyond any server, so a slip of the pen."""
 
 MAX_LIMITS = 5
 """A run takes a slot of each or of none: the more there are, the longer it waits for them all."""
 MAX_TAGS = 20
 """As many as the UI's list of runs can show beside a name."""
 
-Rate = Annotated[float, Field(gt=0, le=MAX_RATE, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=SLUG)]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 """Without a colon: those with one (``tenant:acme``) are Ignition's own."""
 
@@ -58,19 +53,6 @@ class Priority(StrEnum):
     LOW = "low"
 
 
-class CampaignChannel(StrEnum):
-    """Where a campaign goes."""
-
-    EMAIL = "email"
-    SMS = "sms"
-    BOTH = "both"
-    FALLBACK = "fallback"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
 class Overlap(StrEnum):
     """What becomes of a run that would begin while another of its campaign is under way."""
 
@@ -79,7 +61,7 @@ class Overlap(StrEnum):
     CANCEL_RUNNING = "cancel_running"
 
 
-class AudienceSpec(_Part):
+class AudienceSpec(Part):
     """Exactly one source: a stored audience, a CSV file, or a query on a block's database."""
 
     name: str | None = Field(default=None, min_length=1, max_length=100)
@@ -98,7 +80,7 @@ class AudienceSpec(_Part):
         return self
 
 
-class DeliverySpec(_Part):
+class DeliverySpec(Part):
     """How a run is carried out."""
 
     guarantee: Guarantee = Guarantee.AT_MOST_ONCE
@@ -143,20 +125,6 @@ class DeliverySpec(_Part):
         return self
 
 
-class ThrottleSpec(_Part):
-    """Upper bounds on the rate; None: as fast as the server takes it."""
-
-    per_second: Rate | None = None
-    per_domain: Rate | None = None
-
-    @field_validator("per_second", "per_domain", mode="before")
-    @classmethod
-    def _a_number(cls, value: object) -> object:
-        if isinstance(value, bool):
-            raise ValueError(f"{value} is not a number of messages a second")
-        return value
-
-
 class RetryStrategy(StrEnum):
     """How the wait grows from attempt to attempt."""
 
@@ -166,7 +134,7 @@ class RetryStrategy(StrEnum):
     EXPONENTIAL_JITTER = "exponential_jitter"
 
 
-class RetrySpec(_Part):
+class RetrySpec(Part):
     """When a refused message is tried again."""
 
     strategy: RetryStrategy = RetryStrategy.EXPONENTIAL_JITTER
@@ -181,7 +149,7 @@ class RetrySpec(_Part):
         return self
 
 
-class OwnerSpec(_Part):
+class OwnerSpec(Part):
     """Who answers for a campaign."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -193,7 +161,12 @@ class OwnerSpec(_Part):
         return None if value is None else check_email_sender(value)
 
 
-class CampaignDefinition(_Part):
+def is_none(value: object) -> bool:
+    """Whether a file does not say it: what was stored before it could be said stays the same."""
+    return value is None
+
+
+class CampaignDefinition(Part):
     """A whole campaign file."""
 
     name: Name
@@ -216,26 +189,21 @@ class CampaignDefinition(_Part):
     after: list[Parent] = Field(default_factory=list, max_length=MAX_PARENTS)
     delivery: DeliverySpec = DeliverySpec()
     throttle: ThrottleSpec = ThrottleSpec()
+    sms: SmsSpec | None = Field(default=None, exclude_if=is_none)
+    fallback: FallbackSpec | None = Field(default=None, exclude_if=is_none)
     budget: BudgetSpec | None = None
     retry: RetrySpec = RetrySpec()
     owner: OwnerSpec | None = None
     environments: list[Name] = Field(default_factory=list, max_length=50)
 
-    @field_validator("channel")
-    @classmethod
-    def _one_channel_yet(cls, value: CampaignChannel) -> CampaignChannel:
-        if value in (CampaignChannel.BOTH, CampaignChannel.FALLBACK):
-            raise ValueError(f"{value.value!r} is not supported yet; write one file a channel")
-        return value
-
     @field_validator("from_")
     @classmethod
     def _sender_fits_channel(cls, value: str, info: ValidationInfo) -> str:
         match info.data.get("channel"):
-            case CampaignChannel.EMAIL:
-                return check_email_sender(value)
             case CampaignChannel.SMS:
                 return check_sms_sender(value)
+            case CampaignChannel():
+                return check_email_sender(value)
             case _:
                 return value  # the channel's own error is told instead
 
@@ -300,10 +268,83 @@ class CampaignDefinition(_Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _sections_fit_channel(self) -> Self:
+        if self.channel in TWO_CHANNELS and self.sms is None:
+            raise ValueError(
+                f"channel {self.channel} needs an sms section: `sms: {{block: …, from: …}}`"
+            )
+        if self.channel not in TWO_CHANNELS and self.sms is not None:
+            raise ValueError("the sms section is for channel both and fallback")
+        if self.fallback is None:
+            return self
+        if self.channel is not CampaignChannel.FALLBACK:
+            raise ValueError("the fallback section is for channel fallback")
+        after, deadline = self.fallback.after, self.delivery.deadline
+        if after is not None and deadline is not None and after >= deadline:
+            raise ValueError(
+                f"fallback.after {after} has to be before delivery.deadline {deadline}, or the"
+                " text messages would expire as they begin"
+            )
+        if after is not None and self.delivery.steps_take >= after:
+            raise ValueError(
+                f"fallback.after {after} is over before the last step of delivery.ramp, whose"
+                f" waits take {self.delivery.steps_take}"
+            )
+        return self
+
     @property
     def message_channel(self) -> Channel:
-        """The channel that this campaign's messages go by."""
-        return Channel.SMS if self.channel is CampaignChannel.SMS else Channel.EMAIL
+        """The channel of this campaign's messages; with two, that of the leg that leads."""
+        return self.legs[0]
+
+    @property
+    def legs(self) -> tuple[Channel, ...]:
+        """The channels that this campaign's messages go by; the one that leads comes first."""
+        match self.channel:
+            case CampaignChannel.EMAIL:
+                return (Channel.EMAIL,)
+            case CampaignChannel.SMS:
+                return (Channel.SMS,)
+            case CampaignChannel.BOTH | CampaignChannel.FALLBACK:
+                return (Channel.EMAIL, Channel.SMS)
+
+    def leg(self, channel: Channel) -> CampaignDefinition:
+        """This campaign as if it had that channel alone; itself where it has only that one.
+
+        What begins and bounds a whole run stays with the leg that leads: schedules and what it
+        comes after.
+
+        Raises:
+            ValueError: no message of this campaign goes by that channel.
+        """
+        if channel not in self.legs:
+            raise ValueError(f"{self.reference} sends nothing by {channel}")
+        if self.sms is None:
+            return self
+        changed: dict[str, Any] = {"sms": None, "fallback": None}
+        match channel:
+            case Channel.EMAIL:
+                changed |= {"channel": CampaignChannel.EMAIL}
+                if self.fallback is not None and self.fallback.after is not None:
+                    bounded = {"deadline": self.fallback.after}
+                    changed |= {"delivery": self.delivery.model_copy(update=bounded)}
+            case Channel.SMS:
+                changed |= {
+                    "channel": CampaignChannel.SMS,
+                    "block": self.sms.block,
+                    "from_": self.sms.from_,
+                    "throttle": self.sms.throttle,
+                    "headers": {},
+                    "unsubscribe": None,
+                    "attachments": [],
+                    "schedules": [],
+                    "after": [],
+                }
+                if self.sms.guarantee is not None:
+                    guarded = {"guarantee": self.sms.guarantee}
+                    changed |= {"delivery": self.delivery.model_copy(update=guarded)}
+        return self.model_copy(update=changed)
 
     @property
     def all_tags(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from ignition_ext.campaigns.definition import (
     ScheduleSpec,
     ThrottleSpec,
 )
+from ignition_ext.campaigns.legs import FallbackSpec, SmsSpec
 from ignition_ext.campaigns.schedule import WrongSchedule
 from ignition_ext.campaigns.steps import StopSpec
 from ignition_ext.campaigns.yaml import MAX_BYTES, Document, YamlError, parse
@@ -36,6 +37,9 @@ _PARTS: dict[str, type[BaseModel]] = {
     "delivery": DeliverySpec,
     "delivery.stop_if": StopSpec,
     "throttle": ThrottleSpec,
+    "sms": SmsSpec,
+    "sms.throttle": ThrottleSpec,
+    "fallback": FallbackSpec,
     "retry": RetrySpec,
     "owner": OwnerSpec,
 }
@@ -178,7 +182,7 @@ def _words(kind: str, text: str, path: tuple[str | int, ...], given: Any) -> tup
                 f'Put it in quotes: "{str(given).lower()}".',
             )
         case "enum" | "literal_error" if path == ("channel",):
-            return f"there is no channel {given!r}.", "Write 'email' or 'sms'."
+            return f"there is no channel {given!r}.", "Write email, sms, both or fallback."
         case "string_pattern_mismatch" if len(path) == 1 and path[0] in ("name", "tenant", "block"):
             return (
                 f"{given!r} is not a name.",

@@ -17,6 +17,8 @@ class CampaignParameters(BaseModel):
         limit: at most so many messages; None for the whole audience.
         schedule: name of the schedule that started it, such as ``cron-1``; None by hand.
         dry_run: render each message, send none.
+        leg: the run in the ledger that is the campaign's second channel; None for a run that
+            leads, which makes the flow run of its companion itself.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +45,11 @@ class CampaignParameters(BaseModel):
         default=False,
         title="Dry run",
         description="Render every message and report what fails, but send nothing.",
+    )
+    leg: UUID | None = Field(
+        default=None,
+        title="Leg",
+        description="Set by the run whose second channel this is; leave it empty.",
     )
 
     @property

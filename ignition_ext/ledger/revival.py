@@ -78,7 +78,13 @@ async def revivals(session: AsyncSession, run: CampaignRun) -> int:
 
 
 async def take_revival(
-    database: Database, run: CampaignRun, *, becomes: str, reason: str, actor: str
+    database: Database,
+    run: CampaignRun,
+    *,
+    becomes: str,
+    reason: str,
+    actor: str,
+    action: str = REVIVED,
 ) -> bool:
     """Take the right to start a run again; False where another was quicker.
 
@@ -91,6 +97,7 @@ async def take_revival(
         becomes: the state in Prefect that the caller is about to set.
         reason: what was found.
         actor: who.
+        action: what the audit log calls it; those by the usual name are counted.
     """
     async with database.write() as session:
         changed = await (await session.connection()).execute(
@@ -110,7 +117,7 @@ async def take_revival(
             session,
             run.id,
             actor=actor,
-            action=REVIVED,
+            action=action,
             before={"prefect_state": run.prefect_state},
             after={"prefect_state": becomes, "reason": reason},
         )

@@ -17,7 +17,7 @@ from ignition_ext.database import database_now as database_now
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger.rows import clean
 from ignition_ext.models import CampaignRun
-from ignition_ext.values import Guarantee, RunId, RunRef, TenantId, new_id
+from ignition_ext.values import Channel, Guarantee, RunId, RunRef, TenantId, new_id
 
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
 NAME_LENGTH = 300
@@ -27,7 +27,8 @@ NAME_LENGTH = 300
 class RunRequest:
     """What a flow run asks for; ``deadline`` counts from the first opening, by the database.
 
-    ``time_limit`` begins anew when the run is opened again.
+    ``time_limit`` begins anew when the run is opened again. ``leg`` is the companion that the flow
+    run works on, which was opened before; None for a run that leads.
     """
 
     tenant_id: int
@@ -41,6 +42,8 @@ class RunRequest:
     flow_run_id: UUID | None = None
     flow_run_name: str = ""
     scheduled_at: datetime | None = None
+    channel: Channel | None = None
+    leg: UUID | None = None
 
 
 def run_ref(row: CampaignRun) -> RunRef:
@@ -133,6 +136,7 @@ async def insert_run(
         flow_run_id=request.flow_run_id,
         flow_run_name=clean(request.flow_run_name, NAME_LENGTH),
         scheduled_at=request.scheduled_at,
+        channel=request.channel.value if request.channel is not None else "",
         created_at=now,
         **ending,
     ).model_dump()

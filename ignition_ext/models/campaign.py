@@ -51,12 +51,16 @@ class CampaignRun(SQLModel, table=True):
 
     ``run_at`` is set once when the run is opened and copied into every message: the hot tables
     are partitioned by it. ``version`` counts changes of ``state``, for compare-and-swap.
+
+    Each channel of a campaign with two is a run of its own: the companion names the one that leads
+    it, has its ``run_at``, and no ``scheduled_at``.
     """
 
     __tablename__ = "campaign_run"
     __table_args__ = (
         UniqueConstraint("campaign_id", "scheduled_at", name="uq_campaign_run_schedule"),
         UniqueConstraint("flow_run_id", name="uq_campaign_run_flow_run"),
+        Index("uq_campaign_run_leg", "lead_run_id", "channel", unique=True),
         Index("ix_campaign_run_tenant", "tenant_id", "run_at"),
         Index(
             "ix_campaign_run_let_go",
@@ -116,4 +120,16 @@ class CampaignRun(SQLModel, table=True):
         sa_type=text(16),
         sa_column_kwargs={"server_default": ""},
         description="The state that the tenant's webhooks were told of.",
+    )
+    channel: str = Field(
+        default="",
+        sa_type=text(8),
+        sa_column_kwargs={"server_default": ""},
+        description="Of its messages; empty where a node of an earlier release began it.",
+    )
+    lead_run_id: UUID | None = Field(
+        default=None,
+        foreign_key="campaign_run.id",
+        sa_type=Uuid,
+        description="The run that this one is the second channel of; None for one that leads.",
     )

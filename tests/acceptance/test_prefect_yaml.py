@@ -21,6 +21,7 @@ from ignition_ext.orchestration.pools import POOLS, QUEUES, SENDERS
 ROOT = Path(__file__).parents[2]
 DEPLOYMENTS = {
     "campaign/any": ("default", "default"),
+    "campaign/sms": ("sms", "default"),
     "sender/email": ("email", SENDERS),
     "sender/sms": ("sms", SENDERS),
     "bounces/bounces": ("default", "default"),

@@ -1,0 +1,182 @@
+"""The second channel of a run: a run of its own beside the one that leads it.
+
+A campaign with two channels has two legs, each with its rows, its claims and its flow run. Here is
+what ties them: a lead has one companion a channel, whoever opens it and how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Table, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlmodel import SQLModel, col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from ignition_ext import audit
+from ignition_ext.database import Database, database_now
+from ignition_ext.ledger.rows import clean
+from ignition_ext.ledger.run_rows import NAME_LENGTH, required_run, run_ref
+from ignition_ext.models import CampaignRun
+from ignition_ext.values import Channel, Guarantee, RunRef, RunState, new_id
+
+_RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
+_UNDER_WAY = (RunState.OPEN, RunState.PAUSED)
+
+
+async def open_companion(
+    database: Database,
+    lead: RunRef,
+    channel: Channel,
+    *,
+    actor: str,
+    guarantee: Guarantee | None = None,
+    deadline: datetime | None = None,
+    is_whole: bool = False,
+) -> RunRef | None:
+    """The lead's run on that channel, opened with the first call; nobody begins it by that.
+
+    Several at once get the same one. It takes over from its lead whatever is not given, is paused
+    where that is, and its messages live in the same partition.
+
+    Args:
+        database: Ignition's.
+        lead: the run that leads.
+        channel: of the companion's messages.
+        actor: for the audit log.
+        guarantee: the lead's when None.
+        deadline: the lead's when None.
+        is_whole: nothing more is added by a snapshot.
+
+    Returns:
+        None where the lead was cancelled, or skipped, and has no companion.
+    """
+    async with database.write() as session:
+        return await ensure_companion(
+            session,
+            lead,
+            channel,
+            actor=actor,
+            guarantee=guarantee,
+            deadline=deadline,
+            is_whole=is_whole,
+        )
+
+
+async def ensure_companion(
+    session: AsyncSession,
+    lead: RunRef,
+    channel: Channel,
+    *,
+    actor: str,
+    guarantee: Guarantee | None = None,
+    deadline: datetime | None = None,
+    is_whole: bool = False,
+) -> RunRef | None:
+    """The same within a transaction of ``Database.write()``, which keeps the lead locked."""
+    leading = await required_run(session, lead.id)
+    known = await companion_of(session, lead.id, channel)
+    if known is not None:
+        return run_ref(known)
+    if leading.state in (RunState.CANCELLED, RunState.SKIPPED):
+        return None
+    now = await database_now(session)
+    paused = leading.state == RunState.PAUSED
+    row = CampaignRun(
+        id=new_id(),
+        tenant_id=leading.tenant_id,
+        campaign_id=leading.campaign_id,
+        campaign_version=leading.campaign_version,
+        template_version_id=leading.template_version_id,
+        run_at=leading.run_at,
+        state=(RunState.PAUSED if paused else RunState.OPEN).value,
+        state_reason=leading.state_reason if paused else "",
+        guarantee=leading.guarantee if guarantee is None else guarantee.value,
+        max_messages=leading.max_messages,
+        deadline=deadline or leading.deadline,
+        snapshot_at=now if is_whole else None,
+        flow_run_name=leg_name(leading.flow_run_name, channel),
+        created_at=now,
+        channel=channel.value,
+        lead_run_id=leading.id,
+    )
+    postgres = session.get_bind().dialect.name == "postgresql"
+    statement = (postgresql_insert if postgres else sqlite_insert)(_RUNS)
+    await (await session.connection()).execute(
+        statement.values(**row.model_dump()).on_conflict_do_nothing()
+    )
+    await audit.record(
+        session,
+        tenant_id=row.tenant_id,
+        actor=actor,
+        action="run.leg-opened",
+        subject=f"run:{row.id}",
+        after={"lead_run_id": str(leading.id), "channel": channel.value, "state": row.state},
+    )
+    return run_ref(row)
+
+
+def leg_name(name: str, channel: Channel) -> str:
+    """What a companion's flow run is called, beside its lead's."""
+    suffix = f" {channel}"
+    return clean(name, NAME_LENGTH - len(suffix)) + suffix
+
+
+async def companion_of(
+    session: AsyncSession, lead_id: UUID, channel: Channel
+) -> CampaignRun | None:
+    """The lead's run on that channel, None where there is none yet."""
+    query = select(CampaignRun).where(
+        col(CampaignRun.lead_run_id) == lead_id, col(CampaignRun.channel) == channel.value
+    )
+    return (await session.exec(query.execution_options(populate_existing=True))).one_or_none()
+
+
+async def companions_of(session: AsyncSession, lead_id: UUID) -> Sequence[CampaignRun]:
+    """All runs that this one leads."""
+    query = select(CampaignRun).where(col(CampaignRun.lead_run_id) == lead_id)
+    return list(await session.exec(query.order_by(col(CampaignRun.channel))))
+
+
+async def set_flow_run(
+    database: Database, leg: RunRef, flow_run_id: UUID, *, instead_of: UUID | None = None
+) -> bool:
+    """Note which flow run works on a companion; False where it has got another one meanwhile.
+
+    Args:
+        database: Ignition's.
+        leg: the companion.
+        flow_run_id: works on it from now on.
+        instead_of: the one that Prefect has no more; None where it had none.
+    """
+    async with database.write() as session:
+        changed = await (await session.connection()).execute(
+            update(_RUNS)
+            .where(
+                _RUNS.c.id == leg.id,
+                _RUNS.c.flow_run_id.is_not_distinct_from(instead_of)
+                | (_RUNS.c.flow_run_id == flow_run_id),
+            )
+            .values(flow_run_id=flow_run_id)
+            .returning(_RUNS.c.id)
+        )
+        return changed.first() is not None
+
+
+async def unstarted_legs(session: AsyncSession, *, limit: int) -> Sequence[CampaignRun]:
+    """Companions with their audience that no flow run works on, oldest first."""
+    query = (
+        select(CampaignRun)
+        .where(
+            col(CampaignRun.lead_run_id).is_not(None),
+            col(CampaignRun.flow_run_id).is_(None),
+            col(CampaignRun.snapshot_at).is_not(None),
+            col(CampaignRun.state).in_([state.value for state in _UNDER_WAY]),
+        )
+        .order_by(col(CampaignRun.created_at))
+        .limit(limit)
+    )
+    return list(await session.exec(query))
