@@ -11,6 +11,7 @@ form     alphabet                code             where
 long     base64url, no padding   16 of 32 bytes   links
 short    base32, lower case      10 of 32 bytes   local parts of addresses, whose case gets lost
 sealed   base64url, no padding   16 bytes         links whose payload nobody may read
+lowered  base32, lower case      16 bytes         the same in subjects, which programs rewrite
 ======== ======================= ================ ================================================
 
 A sealed token is encrypted besides (AES-SIV, RFC 5297, which needs no random number and whose code
@@ -40,7 +41,15 @@ from ignition_ext.errors import ConfigurationError, TokenError
 from ignition_ext.key_file import make_key_file
 from ignition_ext.settings import Settings, prefect_home
 
-__all__ = ["Signer", "TokenError", "read_short_token", "read_token", "short_token", "token"]
+__all__ = [
+    "Signer",
+    "TokenError",
+    "lowered",
+    "read_short_token",
+    "read_token",
+    "short_token",
+    "token",
+]
 
 KEY_FILE_NAME = "ignition-signing-key"
 
@@ -122,10 +131,8 @@ class Signer:
         Raises:
             TokenError: it is not one of ours for this purpose.
         """
-        # Not lower(): that would take the Kelvin sign for a k.
-        lower = text.translate(_LOWER)
-        raw = _decoded_short(lower)
-        if raw is None or _base32(raw) != lower:
+        raw = _decoded_short(text)
+        if raw is None or _base32(raw) != text.translate(_LOWER):
             raise _refused()
         return _checked(raw, self.short_keys, SHORT_CODE_BYTES)
 
@@ -142,6 +149,26 @@ class Signer:
             with suppress(InvalidTag, ValueError):
                 return _cipher(key).decrypt(raw, None)
         raise _refused()
+
+    def opened_lowered(self, text: str) -> bytes:
+        """The payload of what :func:`lowered` made, in whatever case it comes back.
+
+        Raises:
+            TokenError: it is not one of ours for this purpose.
+        """
+        raw = _decoded_short(text)
+        if raw is None or _base32(raw) != text.translate(_LOWER):
+            raise _refused()
+        return self.opened(_base64(raw))
+
+
+def lowered(sealed: str) -> str:
+    """A sealed token in letters and digits that survive any case, a fifth longer.
+
+    Args:
+        sealed: of :meth:`Signer.sealed`.
+    """
+    return _base32(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))
 
 
 def token(purpose: str, payload: bytes, *, settings: Settings | None = None) -> str:
@@ -238,6 +265,7 @@ def _base32(raw: bytes) -> str:
     return base64.b32encode(raw).rstrip(b"=").decode().translate(_LOWER)
 
 
+# Not lower(): that would take the Kelvin sign for a k.
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
@@ -250,7 +278,8 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _decoded_short(lower: str) -> bytes | None:
+def _decoded_short(text: str) -> bytes | None:
+    lower = text.translate(_LOWER)
     if len(lower) > TOKEN_LIMIT or not lower.isascii():
         return None
     try:

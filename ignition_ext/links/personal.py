@@ -24,11 +24,14 @@ from ignition_ext.links.payload import (
     TrackedTarget,
 )
 from ignition_ext.settings import Settings
-from ignition_ext.signing import Signer
+from ignition_ext.signing import Signer, lowered
 from ignition_ext.values import Channel, MessageId
 
 UNSUBSCRIBE_NAME, PREFERENCES_NAME = "unsubscribe_url", "preferences_url"
 """As templates name them."""
+
+MAILED_WORD = "unsubscribe"
+"""With which the subject begins of a mail that asks for it."""
 
 ONE_CLICK_POST = "List-Unsubscribe=One-Click"
 """RFC 8058 section 3.1: the only value that the field may have."""
@@ -75,11 +78,15 @@ class LinkPlan:
         }
 
     def list_unsubscribe(self, token: str) -> str:
-        """The value of List-Unsubscribe (RFC 2369, RFC 8058): the https URI, then the mailbox."""
+        """The value of List-Unsubscribe (RFC 2369, RFC 8058): the https URI, then the mailbox.
+
+        The subject of the mail to come holds the token in letters of which the case does not
+        matter: programs that write such mails, and those on their way, change it.
+        """
         uri = f"<{self.base}/u/{token}>"
         if self.mailto is None:
             return uri
-        return f"{uri}, <mailto:{self.mailto}?subject=unsubscribe%20{token}>"
+        return f"{uri}, <mailto:{self.mailto}?subject={MAILED_WORD}%20{lowered(token)}>"
 
     def click_url(self, message_id: MessageId, url: str, *, is_personal: bool) -> str:
         """A link that leads to the target and says that it was followed."""

@@ -22,7 +22,7 @@ from ignition_ext.database import Database
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import Effect, Evidence
 from ignition_ext.outcomes.outbox import Announcement, EventName, announce
-from ignition_ext.returns import mail_rows
+from ignition_ext.returns import mail_leaving, mail_rows
 from ignition_ext.returns.mail_match import Found, Match, match, signer_of_bounces
 from ignition_ext.returns.mail_policy import Returned, judge_addresses
 from ignition_ext.returns.mail_refusals import take_refusals
@@ -69,6 +69,7 @@ class MailDesk:
         self._database = database
         self._ledger = open_ledger(database)
         self._signer = signer_of_bounces()
+        self._people = mail_leaving.signer_of_people()
 
     async def store(self, mails: Sequence[IncomingMail]) -> int:
         """Store mails; when it returns they are durable. Returns how many are new.
@@ -95,10 +96,15 @@ class MailDesk:
         while True:
             async with self._database.read() as session:
                 mails = await mail_rows.unsettled(session, after=place, limit=PAGE)
-                reports = [mail.report for mail in mails]
-                found = await match(session, reports, self._signer) if mails else []
+                leaving = [mail for mail in mails if mail.report.kind is ReportKind.UNSUBSCRIBE]
+                about = [mail for mail in mails if mail.report.kind is not ReportKind.UNSUBSCRIBE]
+                asked = await self._whom(session, leaving)
+                found = await match(session, [mail.report for mail in about], self._signer)
+            if leaving:
+                await self._let_go(leaving, asked, done)
+            if about:
+                await self._settle(about, found, done)
             if mails:
-                await self._settle(mails, found, done)
                 place = mails[-1].received_at, mails[-1].id
             if len(mails) < PAGE:
                 break
@@ -108,6 +114,31 @@ class MailDesk:
         async with self._database.write() as session:
             await mail_rows.drop_old_bodies(session)
         return done
+
+    async def _whom(
+        self, session: AsyncSession, mails: Sequence[StoredMail]
+    ) -> Sequence[mail_leaving.Asked]:
+        reports = [mail.report for mail in mails]
+        return await mail_leaving.whom(session, reports, self._people, self._signer)
+
+    async def _let_go(
+        self, mails: Sequence[StoredMail], asked: Sequence[mail_leaving.Asked], done: Done
+    ) -> None:
+        """Opt out whom mails are about that ask for it."""
+        async with self._database.write() as session:
+            owned = await mail_rows.own(session, [mail.id for mail in mails])
+            pairs = [
+                (mail, one) for mail, one in zip(mails, asked, strict=True) if mail.id in owned
+            ]
+            await _list(
+                session, {mail.id: why for mail, why in pairs if isinstance(why, str)}, done
+            )
+            people = {mail.id: one for mail, one in pairs if not isinstance(one, str)}
+            await mail_rows.change(
+                session, {key: mail_leaving.columns(one) for key, one in people.items()}
+            )
+            done.kinds.update([ReportKind.UNSUBSCRIBE.value] * len(people))
+            done.suppressed += await mail_leaving.carry_out(session, people.values())
 
     async def _settle(
         self, mails: Sequence[StoredMail], found: Sequence[Found], done: Done
@@ -119,12 +150,11 @@ class MailDesk:
         async with self._database.write() as session:
             owned = await mail_rows.own(session, [mail.id for mail in mails])
             notes = {
-                mail.id: mail_rows.unmatched(why)
+                mail.id: why
                 for mail, why in zip(mails, found, strict=True)
-                if mail.id in owned and not isinstance(why, Match)
+                if mail.id in owned and isinstance(why, str)
             }
-            await mail_rows.change(session, notes)
-            done.unmatched += len(notes)
+            await _list(session, notes, done)
             cases = [
                 _Case(mail, to, effects.get(mail.id)) for mail, to in matched if mail.id in owned
             ]
@@ -204,25 +234,24 @@ async def _wait(session: AsyncSession, cases: Sequence[_Case], done: Done) -> No
     since = datetime.now(UTC) - PATIENCE
     late = [case.mail.id for case in cases if case.mail.received_at < since]
     rest = [case.mail.id for case in cases if case.mail.received_at >= since]
-    await mail_rows.change(
-        session, {key: mail_rows.unmatched("its message never went out") for key in late}
-    )
+    await _list(session, dict.fromkeys(late, "its message never went out"), done)
     await mail_rows.change(session, {key: {"state": RowState.WAITING.value} for key in rest})
-    done.unmatched += len(late)
     done.waiting += len(rest)
 
 
+async def _list(session: AsyncSession, notes: Mapping[UUID, str], done: Done) -> None:
+    """Leave mails for a person to look at, each with the reason."""
+    await mail_rows.change(session, {key: mail_rows.unmatched(why) for key, why in notes.items()})
+    done.unmatched += len(notes)
+
+
 def _columns(case: _Case) -> dict[str, object]:
-    return {
-        "state": RowState.SETTLED.value,
-        "matched_by": case.found.by.value,
-        "tenant_id": case.found.tenant_id,
-        "message_id": case.found.message_id,
-        "address": case.found.address,
-        "settled_at": datetime.now(UTC),
-        "report": {},
-        "raw": None,
-    }
+    return mail_rows.settled(
+        by=case.found.by,
+        tenant_id=case.found.tenant_id,
+        message_id=case.found.message_id,
+        address=case.found.address,
+    )
 
 
 def _returned(case: _Case) -> Returned:

@@ -167,7 +167,7 @@ def read_report(stored: dict[str, Any]) -> MailReport:
         )
         for one in stored["recipients"]
     ]
-    lists = {name: tuple(stored[name]) for name in ("returned_to", "message_ids")}
+    lists = {name: tuple(stored[name]) for name in ("returned_to", "message_ids", "tokens")}
     return MailReport(
         **stored | lists | {"kind": ReportKind(stored["kind"]), "recipients": tuple(recipients)}
     )
@@ -204,6 +204,20 @@ async def change(session: AsyncSession, changes: Mapping[UUID, Mapping[str, Any]
 def unmatched(note: str) -> dict[str, Any]:
     """What is changed in a mail of which nobody knows whom it is about."""
     return {"state": RowState.UNMATCHED.value, "note": _clean(note, _NOTE_LENGTH)}
+
+
+def settled(*, by: MatchedBy, tenant_id: int, message_id: UUID, address: str) -> dict[str, object]:
+    """What is changed in a mail that is carried out; its words are not kept."""
+    return {
+        "state": RowState.SETTLED.value,
+        "matched_by": by.value,
+        "tenant_id": tenant_id,
+        "message_id": message_id,
+        "address": address,
+        "settled_at": datetime.now(UTC),
+        "report": {},
+        "raw": None,
+    }
 
 
 async def drop_old_bodies(session: AsyncSession) -> None:

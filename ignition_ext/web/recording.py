@@ -28,10 +28,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from ignition_ext.database import Database
 from ignition_ext.errors import DatabaseError
 from ignition_ext.models.tracking import TrackedUrl, TrackingEvent, TrackingKind
+from ignition_ext.outcomes.origins import Origin, origins_of
 from ignition_ext.outcomes.outbox import Announcement, EventName, announce
 from ignition_ext.values import new_id
 from ignition_ext.web.agents import Agent
-from ignition_ext.web.origins import Origin, origins_of
 
 BATCH = 500
 """Notes in one transaction: 2,000 a second make four of them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from ignition_ext.consent import SuppressionReason, lift, suppress
+from ignition_ext.consent import opting
 from ignition_ext.consent.preferences import (
     Choices,
     Preferences,
@@ -18,10 +18,10 @@ from ignition_ext.database import Database
 from ignition_ext.errors import NotFoundError
 from ignition_ext.links import Addressee
 from ignition_ext.models import Tenant
-from ignition_ext.outcomes.outbox import Announcement, EventName, announce
+from ignition_ext.outcomes.origins import Origin
+from ignition_ext.outcomes.outbox import Announcement, announce
 from ignition_ext.values import Channel
 from ignition_ext.web.desk import ACTOR
-from ignition_ext.web.origins import Origin, origins_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,39 +57,13 @@ async def opt_out(database: Database, about: Addressee, *, how: str) -> bool:
         how: for the suppression list: by which way it was asked.
     """
     async with database.write() as session:
-        added = await suppress(
-            session,
-            tenant_id=about.tenant_id,
-            channel=about.channel,
-            addresses=[about.address],
-            reason=SuppressionReason.OPT_OUT,
-            detail=f"{how}, message {about.message_id}",
-            actor=ACTOR,
-        )
-        if added:
-            origin = await _origin(session, about)
-            told = _told(about, origin, about.channel, about.address, wanted=False)
-            await announce(session, [told])
-    return added > 0
+        return await opting.opt_out(session, about, how=how, actor=ACTOR)
 
 
 async def opt_in(database: Database, about: Addressee) -> bool:
     """Take the person's own opt-out back; returns whether there was one."""
     async with database.write() as session:
-        lifted = await lift(
-            session,
-            tenant_id=about.tenant_id,
-            channel=about.channel,
-            addresses=[about.address],
-            actor=ACTOR,
-            detail=f"asked for on the page, message {about.message_id}",
-            only_reason=SuppressionReason.OPT_OUT,
-        )
-        if lifted:
-            origin = await _origin(session, about)
-            told = _told(about, origin, about.channel, about.address, wanted=True)
-            await announce(session, [told])
-    return lifted > 0
+        return await opting.opt_in(session, about, how="asked for on the page", actor=ACTOR)
 
 
 async def choose(database: Database, about: Addressee, choices: Choices) -> None:
@@ -101,7 +75,7 @@ async def choose(database: Database, about: Addressee, choices: Choices) -> None
     """
     async with database.write() as session:
         before = await _chosen(session, about)
-        origin = await _origin(session, about)
+        origin = await opting.origin_of(session, about)
         await announce(session, _changes(about, origin, before, choices.allowed))
         await set_preferences(
             session,
@@ -123,28 +97,7 @@ def _changes(
     about: Addressee, origin: Origin, before: Preferences, wanted: Mapping[Channel, bool]
 ) -> Sequence[Announcement]:
     return [
-        _told(about, origin, channel, before.addresses[channel], wanted=wish)
+        opting.changed(about, origin, channel, before.addresses[channel], wanted=wish, actor=ACTOR)
         for channel, wish in wanted.items()
         if before.allowed.get(channel, wish) != wish and channel not in before.barred
     ]
-
-
-async def _origin(session: AsyncSession, about: Addressee) -> Origin:
-    return (await origins_of(session, [about.message_id])).get(about.message_id, {})
-
-
-def _told(
-    about: Addressee, origin: Origin, channel: Channel, address: str, *, wanted: bool
-) -> Announcement:
-    return Announcement(
-        tenant_id=about.tenant_id,
-        name=EventName.RECIPIENT_OPTED_IN if wanted else EventName.RECIPIENT_OPTED_OUT,
-        subject=f"message:{about.message_id}",
-        payload={
-            **origin,
-            "message_id": str(about.message_id),
-            "channel": channel.value,
-            "by": ACTOR,
-        },
-        private={"address": address},
-    )

@@ -25,6 +25,7 @@ _AUTO_FIELDS = (
     "X-FC-MachineGenerated",
     "X-Post-MessageClass",
 )
+GENERATED = "auto-generated"
 _AUTO_PRECEDENCE = frozenset({"auto_reply", "auto-reply"})
 _AUTO_SUBJECT = re.compile(
     r"^\s*(?:auto(?:matic)?[\s-]?(?:reply|response)|out\sof\s(?:the\s)?office|"
@@ -60,8 +61,13 @@ def is_from_daemon(message: Message) -> bool:
     return any(_DAEMON.match(sender.partition("@")[0]) for sender in senders)
 
 
-def automatic_kind(message: Message) -> ReportKind | None:
-    """What a mail that is no report is, as its header tells; None where that says nothing."""
+def automatic_kind(message: Message, *, may_be_generated: bool = False) -> ReportKind | None:
+    """What a mail that is no report is, as its header tells; None where that says nothing.
+
+    Args:
+        may_be_generated: let pass what a program wrote of itself and not in answer to a mail
+            (``Auto-Submitted: auto-generated``, RFC 3834 section 5).
+    """
     subject = words(message, "Subject")
     if any(name in message for name in _CHALLENGE_FIELDS):
         return ReportKind.CHALLENGE
@@ -75,6 +81,8 @@ def automatic_kind(message: Message) -> ReportKind | None:
     if daemon:
         return None
     submitted = field(message, "Auto-Submitted").lower().partition(";")[0].strip()
+    if may_be_generated and submitted == GENERATED:
+        return None
     if submitted.startswith("auto-") or _AUTO_SUBJECT.search(subject):
         return ReportKind.AUTO_REPLY
     return None

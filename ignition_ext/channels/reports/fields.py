@@ -17,36 +17,36 @@ _ADDRESS = re.compile(r"[^\s<>\"(),;\[\]\\]{1,255}@[^\s<>\"(),;@]{1,255}")
 _CONTROLS = re.compile(r"[\x00-\x20\x7f]+")
 
 
-def field(message: Message, name: str) -> str:
+def field(message: Message, name: str, *, limit: int = MAX_FIELD) -> str:
     """A field on one line; empty where there is none."""
-    return next(iter(all_fields(message, name)), "")
+    return next(iter(all_fields(message, name, limit=limit)), "")
 
 
-def all_fields(message: Message, name: str) -> list[str]:
+def all_fields(message: Message, name: str, *, limit: int = MAX_FIELD) -> list[str]:
     """All fields of that name, each on one line."""
     wanted = name.lower()
     # Not get_all: it makes a question mark of each octet that is not ASCII.
     found = (value for key, value in message.raw_items() if key.lower() == wanted)
-    return [one_line(value) for value in islice(found, MAX_VALUES)]
+    return [one_line(value, limit=limit) for value in islice(found, MAX_VALUES)]
 
 
-def words(message: Message, name: str) -> str:
+def words(message: Message, name: str, *, limit: int = MAX_FIELD) -> str:
     """A field that people read, its encoded words decoded (RFC 2047)."""
-    text = field(message, name)
+    text = field(message, name, limit=limit)
     if "=?" not in text:
         return text
     try:
-        return one_line(make_header(decode_header(text)))
+        return one_line(make_header(decode_header(text)), limit=limit)
     except (HeaderParseError, LookupError, ValueError):
         return text
 
 
-def one_line(value: object) -> str:
+def one_line(value: object, *, limit: int = MAX_FIELD) -> str:
     """Text without line breaks and control signs, cut to what a field may hold."""
-    text = str(value)[: 2 * MAX_FIELD]
+    text = str(value)[: 2 * limit]
     if not text.isascii():
         text = _whole(text)
-    return _CONTROLS.sub(" ", text).strip()[:MAX_FIELD]
+    return _CONTROLS.sub(" ", text).strip()[:limit]
 
 
 def _whole(text: str) -> str:

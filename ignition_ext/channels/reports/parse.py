@@ -11,8 +11,13 @@ from email.policy import compat32
 from itertools import islice
 
 from ignition_ext.channels.reports import complaint, delivery, freeform
-from ignition_ext.channels.reports.automatic import automatic_kind
+from ignition_ext.channels.reports.automatic import automatic_kind, is_from_daemon
 from ignition_ext.channels.reports.fields import MAX_VALUES, addresses, all_fields, field, words
+from ignition_ext.channels.reports.leaving import (
+    asks_to_leave,
+    is_as_we_wrote_it,
+    leaving_tokens,
+)
 from ignition_ext.channels.reports.report import MailReport, ReportKind
 
 MAX_OCTETS = 256 * 1024
@@ -85,9 +90,14 @@ def _parsed(message: Message, raw: bytes) -> MailReport:
         if kind == "message/disposition-notification":
             # RFC 8098: somebody's program says that it was read, or deleted unread.
             return replace(report, kind=ReportKind.AUTO_REPLY)
-    automatic = automatic_kind(message)
+    tokens = leaving_tokens(message)
+    # The program that writes for a person who asked may say so; the answer of a machine is none.
+    is_asked = bool(tokens) and is_as_we_wrote_it(message)
+    automatic = automatic_kind(message, may_be_generated=is_asked)
     if automatic is not None:
         return replace(report, kind=automatic)
+    if (tokens or asks_to_leave(message)) and not is_from_daemon(message):
+        return replace(report, kind=ReportKind.UNSUBSCRIBE, tokens=tokens)
     if any(part.get_content_type() in delivery.STATUS_TYPES for part in parts):
         return report
     return _freeform(report, raw, body)

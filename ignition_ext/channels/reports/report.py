@@ -15,6 +15,7 @@ class ReportKind(StrEnum):
     DELAYED = "delayed"
     DELIVERED = "delivered"
     COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"
     AUTO_REPLY = "auto_reply"
     CHALLENGE = "challenge"
     UNKNOWN = "unknown"
@@ -62,6 +63,7 @@ class MailReport:
         feedback_type: of RFC 5965 section 3.1, such as ``abuse``.
         sender: the report's own From address.
         subject: the report's own.
+        tokens: of a mail that asks to unsubscribe: what may be its token, the likeliest first.
     """
 
     kind: ReportKind
@@ -73,6 +75,7 @@ class MailReport:
     feedback_type: str = ""
     sender: str = ""
     subject: str = ""
+    tokens: tuple[str, ...] = ()
 
     @property
     def decisive(self) -> ReportedRecipient:

@@ -14,19 +14,26 @@ from hypothesis import strategies as st
 from ignition_ext import signing
 from ignition_ext.errors import ConfigurationError, TokenError
 from ignition_ext.settings import Settings
-from ignition_ext.signing import Signer, read_short_token, read_token, short_token, token
+from ignition_ext.signing import Signer, lowered, read_short_token, read_token, short_token, token
 
 KEY = "k" * 32
 SIGNER = Signer.of("links", Settings(signing_key=KEY))
 OTHER = Signer.of("pixels", Settings(signing_key=KEY))
+
+
+def seal_lowered(signer: Signer, payload: bytes) -> str:
+    return lowered(signer.sealed(payload))
+
+
 FORMS = pytest.mark.parametrize(
     ("make", "read"),
     [
         (Signer.token, Signer.read_token),
         (Signer.short_token, Signer.read_short_token),
         (Signer.sealed, Signer.opened),
+        (seal_lowered, Signer.opened_lowered),
     ],
-    ids=["long", "short", "sealed"],
+    ids=["long", "short", "sealed", "lowered"],
 )
 
 
@@ -54,6 +61,7 @@ def test_a_short_token_survives_any_case(payload, pattern) -> None:
     mixed = "".join(c.upper() if up else c for c, up in zip(written, pattern * 2, strict=False))
 
     assert SIGNER.read_short_token(mixed) == payload
+    assert SIGNER.opened_lowered(seal_lowered(SIGNER, payload).upper()) == payload
 
 
 @FORMS
@@ -62,7 +70,7 @@ def test_a_changed_token_is_refused(make, read, payload, data) -> None:
     """Any one character replaced by any other makes it worthless, the last one too."""
     written = make(SIGNER, payload)
     alphabet = "abcdefghijklmnopqrstuvwxyz234567"
-    if make is not Signer.short_token:
+    if make not in (Signer.short_token, seal_lowered):
         alphabet += "ABCDEFGHIJKLMNOPQRSTUVWXYZ0189-_+/="
     place = data.draw(st.integers(0, len(written) - 1))
     other = data.draw(st.sampled_from(sorted(set(alphabet) - {written[place]})))
