@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from prefect.artifacts import acreate_markdown_artifact
 
 from ignition_ext.costs.actual import compute_cost, read_cost
+from ignition_ext.costs.sums import Cost, found_by_words
 from ignition_ext.database import Database
 from ignition_ext.delivery.pace import read_pace
 from ignition_ext.delivery.report import RunReport, example, moment, report_markdown
@@ -69,5 +70,11 @@ async def read_report(database: Database, reference: str, run: RunRef) -> RunRep
         reason=row.state_reason if row.state != RunState.COMPLETED else "",
         pace=pace,
         cost=None if actual is None else actual.document,
-        estimated="" if estimate is None else str(estimate.money),
+        estimated="" if estimate is None else _estimated(estimate),
     )
+
+
+def _estimated(cost: Cost) -> str:
+    """``1.35 EUR (at least: with one segment a text)``."""
+    found_by = found_by_words(cost.basis)
+    return f"{cost.money} ({found_by})" if found_by else str(cost.money)

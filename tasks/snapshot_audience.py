@@ -18,6 +18,7 @@ from ignition_ext.orchestration.database_block import resolve_database
 from ignition_ext.settings import prefect_home
 from ignition_ext.values import RunState
 from tasks.database import open_database
+from tasks.expect_cost import tell_cost
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -33,6 +34,7 @@ async def snapshot_audience(plan: CampaignPlan, run: OpenedRun) -> int:
         ledger = open_ledger(database)
         if not run.snapshot_done and run.state is RunState.OPEN:
             await _take(database, plan, run)
+            await tell_cost(database, run.ref)
         total = sum((await ledger.counts(run.ref)).values())
     get_run_logger().info("%d messages are in the run", total)
     return total

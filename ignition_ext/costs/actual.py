@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, text
+from sqlalchemy import Row, and_, bindparam, delete, insert, or_, text
 from sqlalchemy.types import Boolean, Uuid
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,7 +16,7 @@ from ignition_ext.costs.card import Card
 from ignition_ext.costs.card_store import open_card, pinned_card
 from ignition_ext.costs.sums import Cost, Sum
 from ignition_ext.database import Database, database_now
-from ignition_ext.models import CampaignRun, CostKind, RunCost, RunRateCard
+from ignition_ext.models import CampaignRun, CostKind, EstimateBasis, RunCost, RunRateCard
 from ignition_ext.models.types import UtcDateTime
 from ignition_ext.schema import database_errors
 from ignition_ext.statements import load_statements
@@ -54,7 +54,20 @@ async def compute_cost(database: Database, run: RunRef) -> Cost | None:
 
 
 async def _accepted(database: Database, session: AsyncSession, run: RunRef, card: Card) -> Cost:
-    words = load_statements("ignition_ext.costs", f"cost.{database.dialect}.sql")["read_accepted"]
+    cost = Cost(currency=card.currency, card=card.version)
+    rows = await read_groups(database, session, run, card, "read_accepted")
+    for country, prefix, network, messages, segments in rows:
+        channel = Channel.SMS if prefix else Channel.EMAIL
+        micros = card.segment_micros(channel, prefix, network)
+        cost.add(country, int(messages), int(segments), micros)
+    return cost
+
+
+async def read_groups(
+    database: Database, session: AsyncSession, run: RunRef, card: Card, name: str
+) -> Sequence[Row[Any]]:
+    """A run's messages in as few groups as its card has prices, by a statement of that name."""
+    words = load_statements("ignition_ext.costs", f"cost.{database.dialect}.sql")[name]
     statement = text(words).bindparams(
         bindparam("run_id", type_=Uuid()),
         bindparam("run_at", type_=UtcDateTime()),
@@ -66,13 +79,7 @@ async def _accepted(database: Database, session: AsyncSession, run: RunRef, card
         "digits": 1 + card.longest_prefix,  # the plus sign
         "has_networks": card.has_networks,
     }
-    cost = Cost(currency=card.currency, card=card.version)
-    connection = await session.connection()
-    for country, prefix, network, messages, segments in await connection.execute(statement, values):
-        channel = Channel.SMS if prefix else Channel.EMAIL
-        micros = card.segment_micros(channel, prefix, network)
-        cost.add(country, int(messages), int(segments), micros)
-    return cost
+    return (await (await session.connection()).execute(statement, values)).all()
 
 
 async def store_cost(database: Database, run: RunRef, kind: CostKind, cost: Cost) -> None:
@@ -99,6 +106,7 @@ async def store_cost(database: Database, run: RunRef, kind: CostKind, cost: Cost
                     "segments": one.segments,
                     "unpriced": one.unpriced,
                     "micros": one.micros,
+                    "basis": cost.basis,
                     "computed_at": now,
                 }
                 for country, one in rows.items()
@@ -116,7 +124,11 @@ async def read_cost(session: AsyncSession, run_id: UUID, kind: CostKind) -> Cost
     first = rows[0]
     run = RunRef(id=RunId(run_id), run_at=first.computed_at, tenant_id=TenantId(first.tenant_id))
     card = await pinned_card(session, run)
-    cost = Cost(currency=first.currency, card=0 if card is None else card.version)
+    cost = Cost(
+        currency=first.currency,
+        card=0 if card is None else card.version,
+        basis=None if first.basis is None else EstimateBasis(first.basis),
+    )
     for row in rows:
         cost.countries[row.country] = Sum(
             messages=row.messages, segments=row.segments, unpriced=row.unpriced, micros=row.micros

@@ -23,3 +23,13 @@ SELECT one.country, one.prefix, one.network, count(*) AS messages, sum(one.segme
            AND (m.sent_at IS NOT NULL OR m.channel = 'sms')) one
  WHERE one.segments > 0
  GROUP BY one.country, one.prefix, one.network;
+
+-- name: read_recipients
+-- To whom a run is to go, in as few groups as its card has prices.
+SELECT one.country, one.prefix, one.network, count(*) AS messages
+  FROM (SELECT CASE WHEN m.channel = 'sms' THEN m.domain ELSE '' END AS country,
+               CASE WHEN m.channel = 'sms' THEN substr(m.address, 1, :digits) ELSE '' END AS prefix,
+               CASE WHEN :has_networks THEN coalesce(m.data ->> 'network', '') ELSE '' END AS network
+          FROM message m
+         WHERE m.run_id = :run_id AND m.run_at = :run_at) one
+ GROUP BY one.country, one.prefix, one.network;

@@ -7,6 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ignition_ext.costs.money import Money, amount_text
+from ignition_ext.models import EstimateBasis
+
+_FOUND_BY = {
+    EstimateBasis.LAST_PREFLIGHT: "if its texts are as long as pre-flight found them",
+    EstimateBasis.LAST_RUN: "if its texts are as long as the last run's",
+    EstimateBasis.LEAST: "at least: with one segment a text",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,10 +49,12 @@ class Cost:
         currency: of the card.
         card: its version.
         countries: by calling code; emails by an empty one.
+        basis: what an expected cost was found by; None for what was accepted.
     """
 
     currency: str
     card: int
+    basis: EstimateBasis | None = None
     countries: dict[str, Sum] = field(default_factory=dict)
 
     def add(self, country: str, messages: int, segments: int, micros: int | None) -> None:
@@ -75,6 +84,7 @@ class Cost:
         return {
             "currency": self.currency,
             "rate_card": self.card,
+            **({} if self.basis is None else {"basis": self.basis.value}),
             **self._words(self.total),
             "countries": {country: self._words(one) for country, one in dearest},
         }
@@ -100,4 +110,11 @@ def cost_words(document: Mapping[str, Any]) -> str:
         words += f": {', '.join(each)}"
     if document["unpriced"]:
         words += f"; {document['unpriced']} segments have no price"
+    if (found_by := found_by_words(document.get("basis"))) != "":
+        words += f"; {found_by}"
     return words
+
+
+def found_by_words(basis: str | None) -> str:
+    """What an expected cost rests on; empty where each text was made and cut."""
+    return _FOUND_BY.get(EstimateBasis(basis), "") if basis else ""

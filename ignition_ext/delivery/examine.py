@@ -27,7 +27,7 @@ from ignition_ext.delivery.recipients import Hours, message_for
 from ignition_ext.delivery.report import shortened, without_addresses
 from ignition_ext.errors import TemplateError
 from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
-from ignition_ext.models import Suppression
+from ignition_ext.models import EstimateBasis, Suppression
 from ignition_ext.values import Channel, FailureClass, MessageId, Recipient, new_id
 
 FIRST_PROBLEMS = 10
@@ -175,7 +175,9 @@ class Examiner:
         self._card = card
         self.found = Examined(channel=plan.channel)
         if card is not None:
-            self.found.cost = Cost(currency=card.currency, card=card.version)
+            self.found.cost = Cost(
+                currency=card.currency, card=card.version, basis=EstimateBasis.PREFLIGHT
+            )
 
     async def examine(self, source: Source) -> Examined:
         """Go through the whole audience, or as much of it as the run is limited to."""

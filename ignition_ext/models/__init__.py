@@ -15,6 +15,7 @@ from ignition_ext.models.consent import (
 )
 from ignition_ext.models.cost import (
     CostKind,
+    EstimateBasis,
     MoneyAccount,
     MoneyHold,
     PriceKind,
@@ -70,6 +71,7 @@ __all__ = [
     "CostKind",
     "DeliveryState",
     "EndpointState",
+    "EstimateBasis",
     "ForgottenAddress",
     "ForgottenKey",
     "InboundMessage",

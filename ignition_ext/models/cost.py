@@ -30,6 +30,16 @@ class CostKind(StrEnum):
     ACTUAL = "actual"
 
 
+class EstimateBasis(StrEnum):
+    """What an expected cost was found by: each text made, lengths known before, or addresses."""
+
+    PREFLIGHT = "preflight"
+    LAST_PREFLIGHT = "last_preflight"
+    LAST_RUN = "last_run"
+    LEAST = "least"
+    COUNT = "count"
+
+
 class RateCard(SQLModel, table=True):
     """A tenant's prices from a day on; never changes, a newer version takes its place."""
 
@@ -100,6 +110,9 @@ class RunCost(SQLModel, table=True):
     segments: int = Field(sa_type=BigInteger, description="Emails count one each.")
     unpriced: int = Field(sa_type=BigInteger, description="Segments without a price.")
     micros: int = Field(sa_type=BigInteger)
+    basis: str | None = Field(
+        default=None, sa_type=text(16), description="Of an estimate: what it was found by."
+    )
     computed_at: datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 

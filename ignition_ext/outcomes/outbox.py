@@ -51,6 +51,7 @@ class EventName(StrEnum):
     RECIPIENT_COMPLAINED = "ignition.recipient.complained"
     RUN_STOPPED = "ignition.run.stopped"
     RUN_WAITING_FOR_APPROVAL = "ignition.run.waiting_for_approval"
+    BUDGET_SHORT = "ignition.budget.short"
     BUDGET_WARNING = "ignition.budget.warning"
     BUDGET_EXHAUSTED = "ignition.budget.exhausted"
     CAMPAIGN_STARTED = "ignition.campaign.started"

@@ -141,6 +141,10 @@ async def test_a_run_waits_at_its_budget_and_goes_on_when_it_is_raised(
     async with stage.database.read() as session:
         events = list(await session.exec(select(OutboxEvent.name)))
     assert "ignition.budget.exhausted" in events
+    # No pre-flight went before, so it was estimated by its recipients, and said to be too dear.
+    assert events.count("ignition.budget.short") == 1
+    assert status.cost["estimate"]["amount"] == "0.90"
+    assert status.cost["estimate"]["basis"] == "least"
     (check,) = await check_budgets(Settings())
     assert "is used up" in check.detail
 
@@ -160,6 +164,7 @@ async def test_a_run_waits_at_its_budget_and_goes_on_when_it_is_raised(
     status = await run_status(stage.database, str(done.id))
     assert status.cost is not None
     assert status.cost["actual"]["amount"] == "1.35"
-    assert "| Cost | 1.35 EUR by rate card 1 |" in await dry_run_report(stage.client, done.id)
+    report = await dry_run_report(stage.client, done.id)
+    assert "| Cost | 1.35 EUR by rate card 1, estimated 0.90 EUR (at least: " in report
     (check,) = await check_budgets(Settings())
     assert check.detail == "none is used up"
