@@ -46,6 +46,8 @@ KEPT = frozenset(
         "template_version",
         "tenant_setting",
         "run_steps",
+        "fallback_run",
+        "fallback_message",
         "rate_card",
         "rate_card_entry",
         # Emptied by the ledger and by forgetting itself.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from ignition_ext import audit
 from ignition_ext.database import Database
-from ignition_ext.ledger import endings, held, leases, segments, settling, snapshots
+from ignition_ext.ledger import endings, fallback, held, leases, segments, settling, snapshots
 from ignition_ext.ledger.accepted import Accepted, split
 from ignition_ext.ledger.contract import (
     Effect,
@@ -26,6 +26,7 @@ from ignition_ext.ledger.contract import (
     SnapshotResult,
 )
 from ignition_ext.ledger.evidence import portions, show
+from ignition_ext.ledger.fallback_wave import Page, Place, Wave
 from ignition_ext.ledger.snapshots import prepare_ahead
 from ignition_ext.ledger.work import NotHeldError, Prepared, Work
 from ignition_ext.values import (
@@ -280,6 +281,12 @@ class SqlLedger(Ledger):
             done = await self.transact(partial(show, told=chunk))
             effects += [done[piece.message_id] for piece in chunk]
         return effects
+
+    async def fall_back(self, wave: Wave, begin: Place | None = None) -> Page | None:
+        return await self.transact(partial(fallback.take_page, wave=wave, begin=begin, limit=CHUNK))
+
+    async def note_fallback(self, lead: RunRef, seen_at: datetime, *, closes: bool = False) -> None:
+        await self.transact(partial(fallback.move_on, lead=lead, seen_at=seen_at, closes=closes))
 
     async def messages(
         self,

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
+from ignition_ext.ledger.fallback_wave import Page, Place, Wave
 from ignition_ext.ledger.rows import document
 from ignition_ext.values import (
     Channel,
@@ -358,6 +359,14 @@ class Ledger(Protocol):
 
         The same evidence twice changes nothing the second time.
         """
+        ...
+
+    async def fall_back(self, wave: Wave, begin: Place | None = None) -> Page | None:
+        """Let text messages go instead of the next emails that ended so; None: none ever will."""
+        ...
+
+    async def note_fallback(self, lead: RunRef, seen_at: datetime, *, closes: bool = False) -> None:
+        """Note up to when a run was looked through for it, and whether that was for good."""
         ...
 
     def messages(

@@ -34,6 +34,7 @@ _STATEMENTS: Mapping[str, bytes] = {
         "part.postgresql.sql",
         "wishes.postgresql.sql",
         "held.postgresql.sql",
+        "fallback.postgresql.sql",
     ).items()
 }
 

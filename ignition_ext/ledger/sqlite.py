@@ -30,6 +30,7 @@ _STATEMENTS = load_statements(
     "part.sqlite.sql",
     "wishes.sqlite.sql",
     "held.sqlite.sql",
+    "fallback.sqlite.sql",
 )
 FEW = 400
 """Rows whose transaction is over in some milliseconds: handing it to a thread costs as much."""

@@ -24,6 +24,7 @@ from ignition_ext.models.cost import (
     RunCost,
     RunRateCard,
 )
+from ignition_ext.models.fallback import FallbackMessage, FallbackRun
 from ignition_ext.models.incoming import (
     InboundMessage,
     InboundPart,
@@ -72,6 +73,8 @@ __all__ = [
     "DeliveryState",
     "EndpointState",
     "EstimateBasis",
+    "FallbackMessage",
+    "FallbackRun",
     "ForgottenAddress",
     "ForgottenKey",
     "InboundMessage",

@@ -18,6 +18,10 @@ from ignition_ext.models.types import Json, UtcDateTime, UuidList, enum_check, t
 from ignition_ext.values import Channel, MessageState, new_id
 
 _REFUSED = sql("new_state = 'failed' AND failure_class IN ('address', 'mailbox') AND code <> ''")
+_UNDELIVERED = sql(
+    "new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
+    " OR new_state = 'suppressed' AND detail = 'on the suppression list: bounce'"
+)
 
 
 class Message(SQLModel, table=True):
@@ -163,6 +167,14 @@ class MessageEvent(SQLModel, table=True):
             "at",
             postgresql_where=_REFUSED,
             sqlite_where=_REFUSED,
+        ),
+        # A run's messages that did not get through, for the channel that they fall back to; what
+        # was sent does not enter it.
+        Index(
+            "ix_message_event_undelivered",
+            *("run_at", "at", "message_id"),
+            postgresql_where=_UNDELIVERED,
+            sqlite_where=_UNDELIVERED,
         ),
         {"sqlite_with_rowid": False},
     )

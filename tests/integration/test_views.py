@@ -21,6 +21,7 @@ from ignition_ext.models import (
     Campaign,
     CampaignRun,
     CampaignVersion,
+    FallbackMessage,
     Message,
     MessageEvent,
     Template,
@@ -35,12 +36,13 @@ from ignition_ext.values import MessageState
 DOCS = Path(__file__).parents[2] / "docs" / "analysts.md"
 VIEWS = (
     *("run_history", "delivery_funnel", "failures_by_class", "message_timeline"),
-    *("email_engagement", "clicks_by_url"),
+    *("email_engagement", "clicks_by_url", "fallbacks"),
 )
 AT = datetime(2026, 11, 21, 8, tzinfo=UTC)
 RUN, FLOW_RUN = UUID(int=0x0192F0), UUID(int=0xF10)
 DELIVERED = UUID("019aa5c8-0000-7000-8000-000000000001")
 """The id that the docs ask for."""
+FELL_BACK = UUID("019aa5c8-0000-7000-8000-000000000002")
 REFUSALS = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.ObjectNotInPrerequisiteState,  # a view of several tables cannot be written
@@ -115,7 +117,20 @@ async def fill(database: Database) -> None:
         messages.append(message(MessageState.SENT, run_id=None, channel="sms", domain="49"))
         delivered = messages[list(MessageState).index(MessageState.DELIVERED)]
         delivered.id = DELIVERED
+        messages[list(MessageState).index(MessageState.FAILED)].id = FELL_BACK
         session.add_all(messages)
+        session.add(
+            FallbackMessage(
+                message_id=FELL_BACK,
+                tenant_id=1,
+                run_id=RUN,
+                sms_id=messages[-1].id,
+                sms_run_id=RUN,
+                cause="failed",
+                failure_class="mailbox",
+                at=AT,
+            )
+        )
         delivered.created_at = AT
         session.add(TrackedUrl(id=1, tenant_id=1, digest="0" * 32, url="https://shop.example/"))
         noted = [("open", True), ("open", True), ("open", False), ("click", False)]
@@ -248,6 +263,23 @@ async def test_the_timeline_says_how_long_each_state_took(database: Database) ->
         database, "SELECT * FROM analytics.message_timeline WHERE old_state = ''"
     )
     assert len(beginnings) == len(await query(database, "SELECT id FROM message"))
+
+
+async def test_a_text_message_names_the_email_that_it_stands_for(database: Database) -> None:
+    """And the other way round, with what became of it."""
+    await fill(database)
+
+    (row,) = await query(database, "SELECT * FROM analytics.fallbacks")
+    assert (str(row["message_id"]), row["cause"], row["sms_state"]) == (
+        str(FELL_BACK),
+        "failed",
+        "sent",
+    )
+    (first,) = await query(
+        database,
+        f"SELECT * FROM analytics.message_timeline WHERE message_id = '{row['sms_message_id']}'",
+    )
+    assert (str(first["fallback_of"]), first["channel"]) == (str(FELL_BACK), "sms")
 
 
 async def test_engagement_counts_messages_once_and_machines_apart(database: Database) -> None:

@@ -45,6 +45,7 @@ CHECKED = {
     ("rate_card", "valid_to"): AT.replace(year=2027),
     ("rate_card_entry", "kind"): "prefix",
     ("run_cost", "kind"): "actual",
+    ("tracking_event", "kind"): "open",
 }
 """Columns that take certain values only."""
 SEEDED = {"outcome_cursor"}
