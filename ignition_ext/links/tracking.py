@@ -1,4 +1,4 @@
-"""Rewrites a page's links and adds a pixel, for tenants that let opens and clicks be noted; pure.
+"""Rewrites the links of pages and texts and adds a pixel, where opens and clicks are noted; pure.
 
 A rendered page comes in pieces: the template's own words, the same object for every recipient, and
 the recipient's values between them. What stands between two links stays a piece of its own, so that
@@ -8,12 +8,14 @@ composing still knows it again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from html import unescape
 from typing import TypeAlias
 
 from ignition_ext.links.personal import LinkPlan
+from ignition_ext.links.plain_text import web_links
 from ignition_ext.values import MessageId
 
 LONGEST_URL = 2000
@@ -54,16 +56,24 @@ _Part: TypeAlias = "str | _Link"
 
 
 class Tracker:
-    """Makes the pages of one run tell what becomes of them.
+    """Makes the messages of one run tell what becomes of them.
 
     Args:
         links: which of the two are wanted, and what signs them.
+        sources: the template's files, which tell its own links from those made of values.
     """
 
-    def __init__(self, links: LinkPlan) -> None:
+    def __init__(self, links: LinkPlan, sources: Collection[str] = ()) -> None:
         self._links = links
         self._own = tuple(f"{links.base}/{kind}/" for kind in "upco")
         self._known: dict[str, tuple[Sequence[_Part], str]] = {}
+        texts = [unescape(source) for source in sources]
+        self._constants = {text[slice(*span)] for text in texts for span in web_links(text)}
+        self._off = {url for source in sources for url in _written_off(source)}
+
+    def of(self, message_id: MessageId) -> TrackedLinks:
+        """What rendering changes a message's links with."""
+        return TrackedLinks(self, message_id)
 
     def place(self, message_id: MessageId, pieces: Sequence[str]) -> Sequence[str]:
         """The page with its links led by way of us, and a pixel at its end, as far as wanted."""
@@ -72,6 +82,39 @@ class Tracker:
         if self._links.opens is not None:
             pieces = _with_pixel(pieces, _PIXEL.format(url=self._links.pixel_url(message_id)))
         return pieces
+
+    def place_text(self, message_id: MessageId, pieces: Sequence[str]) -> Sequence[str]:
+        """A text of its own with its links led by way of us, as far as wanted."""
+        if self._links.clicks is None:
+            return pieces
+        text = "".join(pieces)
+        spans = [span for span in web_links(text) if self._is_led_in_text(text[slice(*span)])]
+        return list(self._replaced(message_id, pieces, spans)) if spans else pieces
+
+    def _is_led_in_text(self, url: str) -> bool:
+        return self._is_led(url) and url not in self._off
+
+    def _replaced(
+        self, message_id: MessageId, pieces: Sequence[str], spans: Sequence[tuple[int, int]]
+    ) -> Iterator[str]:
+        """The pieces with links in the place of spans, of which none touches another."""
+        left, at, url = deque(spans), 0, ""
+        for piece in pieces:
+            kept, end = at, at + len(piece)
+            while left and left[0][0] < end:
+                start, stop = left[0]
+                if start > kept:
+                    yield piece[kept - at : start - at]
+                url += piece[max(start - at, 0) : stop - at]
+                kept = min(stop, end)
+                if stop > end:
+                    break  # it goes on in the next piece
+                yield self._links.click_url(message_id, url, is_personal=url not in self._constants)
+                left.popleft()
+                url = ""
+            if kept < end:
+                yield piece[kept - at :]
+            at = end
 
     def _led(self, message_id: MessageId, pieces: Sequence[str]) -> Iterator[str]:
         open_parts: list[str] = []  # a tag that began in one piece and ends in another
@@ -138,16 +181,8 @@ class Tracker:
 
     def _target(self, text: str, start: int, end: int) -> _Link | None:
         """The ``href`` of a tag, if it is to be led by way of us."""
-        href: _Link | None = None
-        for found in _ATTRIBUTE.finditer(text, start, end):
-            name = found[1].lower()
-            group = next((one for one in (2, 3, 4) if found[one] is not None), 0)
-            if name == "data-track" and group and found[group].strip().lower() == "off":
-                return None
-            if name == "href" and href is None and group:
-                url = unescape(found[group]).strip()
-                href = _Link(url, found.start(group), found.end(group))
-        return href if href is not None and self._is_led(href.url) else None
+        href, is_off = _href(text, start, end)
+        return href if href is not None and not is_off and self._is_led(href.url) else None
 
     def _is_led(self, url: str) -> bool:
         return (
@@ -157,6 +192,47 @@ class Tracker:
             and " " not in url
             and not url.startswith(self._own)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedLinks:
+    """The links of one message."""
+
+    tracker: Tracker
+    message_id: MessageId
+
+    def page(self, pieces: Sequence[str]) -> Sequence[str]:
+        """The HTML, its links led by way of us, and with the pixel."""
+        return self.tracker.place(self.message_id, pieces)
+
+    def text(self, pieces: Sequence[str]) -> Sequence[str]:
+        """The text, its links led by way of us."""
+        return self.tracker.place_text(self.message_id, pieces)
+
+
+def _href(text: str, start: int, end: int) -> tuple[_Link | None, bool]:
+    """The ``href`` of a tag, blanks around it left out; and whether it is not to be tracked."""
+    href: _Link | None = None
+    is_off = False
+    for found in _ATTRIBUTE.finditer(text, start, end):
+        name = found[1].lower()
+        group = next((one for one in (2, 3, 4) if found[one] is not None), 0)
+        if name == "data-track" and group and found[group].strip().lower() == "off":
+            is_off = True
+        if name == "href" and href is None and group:
+            begin = found.end(group) - len(found[group].lstrip())
+            url = found[group].strip()
+            href = _Link(unescape(url).strip(), begin, begin + len(url))
+    return href, is_off
+
+
+def _written_off(source: str) -> Iterator[str]:
+    """The targets in a template that its author does not want to be tracked."""
+    for tag in _TAG.finditer(source):
+        if _LINK.match(source, tag.start()):
+            href, is_off = _href(source, *tag.span())
+            if is_off and href is not None:
+                yield href.url
 
 
 def _end_of(text: str, at: int) -> int | None:

@@ -50,10 +50,10 @@ class EmailMaker:
             token = self.links.token(key, Channel.EMAIL, address)
             names = self.links.names(token) if self.links.are_named else None
             fields = list_fields(self.links, token) if self.links.has_header else b""
-        rendered = self.renderer.email(data, locale=locale, timezone=timezone, names=names)
-        if self.tracker is not None and rendered.html_pieces is not None:
-            pieces = self.tracker.place(key, rendered.html_pieces)
-            rendered = replace(rendered, html_pieces=pieces)
+        links = None if self.tracker is None else self.tracker.of(key)
+        rendered = self.renderer.email(
+            data, locale=locale, timezone=timezone, names=names, links=links
+        )
         email = self.composer.compose(
             key, address, rendered, name=display_name(data), date=datetime.now(UTC), fields=fields
         )
@@ -107,7 +107,9 @@ class EmailRecipe:
             envelope_from=self.envelope_from,
         )
         links = self.links
-        tracker = Tracker(links) if links is not None and links.is_tracking else None
+        tracker = None
+        if links is not None and links.is_tracking:
+            tracker = Tracker(links, self.sources.files.values())
         return EmailMaker(renderer, composer, links, self.bounces, tracker)
 
 

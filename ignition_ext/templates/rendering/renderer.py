@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +23,7 @@ from ignition_ext.templates.rendering.plain import text_from_html
 from ignition_ext.templates.rendering.sandbox import TemplateEnvironment
 from ignition_ext.templates.rendering.sources import (
     PARTS,
+    PlacesLinks,
     RenderedEmail,
     TemplateSources,
     choose,
@@ -102,10 +103,12 @@ class Renderer:
         locale: str | None = None,
         timezone: str | None = None,
         names: Mapping[str, str] | None = None,
+        links: PlacesLinks | None = None,
     ) -> RenderedEmail:
         """Subject, HTML and text for one recipient.
 
-        ``names`` are further ones of this recipient, behind columns and before defaults.
+        ``names`` are further ones of this recipient, behind columns and before defaults. ``links``
+        changes those of page and text; a text that is made of the page has the page's.
 
         Raises:
             TemplateError: for this recipient only: a value is missing or does not fit.
@@ -117,9 +120,14 @@ class Renderer:
             data = _with_names(data, names)
         context, zone = self._context(data), self._zone(timezone)
         subject = self._subject(parts.subject, context, zone)
-        html = None if parts.html is None else self._render(parts.html, context, zone)
+        html: Sequence[str] | None = None
+        if parts.html is not None:
+            html = self._render(parts.html, context, zone)
+            html = html if links is None else links.page(html)
+        text: Sequence[str]
         if parts.text is not None:
             text = self._render(parts.text, context, zone)
+            text = text if links is None else links.text(text)
         else:
             text = [text_from_html("".join(html or ()))]
         return RenderedEmail(subject=subject, html_pieces=html, text_pieces=text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ignition_ext.values import Channel
 
@@ -16,6 +16,18 @@ FILE_NAME = re.compile(
 MANIFEST = "template.yaml"
 PARTS = ("subject.txt", "body.html", "body.txt", "sms.txt")
 """The files that messages are made from; all others are there to be included or extended."""
+
+
+class PlacesLinks(Protocol):
+    """Changes the links of one message's texts, piece by piece."""
+
+    def page(self, pieces: Sequence[str]) -> Sequence[str]:
+        """The HTML."""
+        ...
+
+    def text(self, pieces: Sequence[str]) -> Sequence[str]:
+        """A plain text that the template has of its own."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
