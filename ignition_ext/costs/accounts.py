@@ -19,11 +19,16 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.costs.budget import Account, account_of
-from ignition_ext.costs.budget_store import budgets_of, require_currency
+from ignition_ext.costs.budget_store import (
+    budgets_of,
+    lock_tenant,
+    open_account,
+    require_currency,
+)
 from ignition_ext.costs.holds import find_spent
 from ignition_ext.costs.telling import Shortage, shortage_of, warn
 from ignition_ext.database import Database, database_now
-from ignition_ext.models import MoneyAccount, MoneyHold, Tenant
+from ignition_ext.models import MoneyAccount, MoneyHold
 from ignition_ext.schema import database_errors
 from ignition_ext.values import MessageId, RunRef
 
@@ -127,12 +132,12 @@ class Accounts:
         """
         with database_errors(self._database):
             async with self._database.write() as session:
-                await _lock(session, buyer.run.tenant_id)
+                await lock_tenant(session, buyer.run.tenant_id)
                 now = await database_now(session)
                 accounts = await _accounts(session, buyer, now)
                 if not accounts:
                     return None
-                rows = [await _open(session, buyer, account, now) for account in accounts]
+                rows = [await open_account(session, account, now) for account in accounts]
                 if not await self._is_short(session, rows, micros, now):
                     return None
                 return await shortage_of(session, buyer.run, accounts, rows, micros, now)
@@ -147,7 +152,7 @@ class Accounts:
             return
         with database_errors(self._database):
             async with self._database.write() as session:
-                await _lock(session, buyer.run.tenant_id)
+                await lock_tenant(session, buyer.run.tenant_id)
                 sums = _Sums()
                 await _settle(session, buyer, settled, sums)
                 await _write(session, sums)
@@ -165,7 +170,7 @@ class Accounts:
             ended = 0
             for tenant_id in tenants:
                 async with self._database.write() as session:
-                    await _lock(session, tenant_id)
+                    await lock_tenant(session, tenant_id)
                     ended += await _recover(session, tenant_id, old)
         return ended
 
@@ -176,7 +181,7 @@ class Accounts:
         wants: Sequence[Want],
         settled: Sequence[Spent],
     ) -> Grant:
-        await _lock(session, buyer.run.tenant_id)
+        await lock_tenant(session, buyer.run.tenant_id)
         sums = _Sums()
         await _settle(session, buyer, settled, sums)
         await _end_older(session, wants, sums)
@@ -185,7 +190,7 @@ class Accounts:
         accounts = await _accounts(session, buyer, now)
         if not accounts:
             return Grant(count=len(wants), until=None)
-        rows = [await _open(session, buyer, account, now) for account in accounts]
+        rows = [await open_account(session, account, now) for account in accounts]
         count = _fitting(wants, rows)
         if count < len(wants) and await _recover(session, buyer.run.tenant_id, now - self._stale):
             count = _fitting(wants, rows)
@@ -209,13 +214,6 @@ class Accounts:
         return _left(rows) < micros
 
 
-async def _lock(session: AsyncSession, tenant_id: int) -> None:
-    """One after the other within a tenant; on SQLite there is one writer anyway."""
-    await session.exec(
-        select(Tenant.id).where(Tenant.id == tenant_id).with_for_update(key_share=True)
-    )
-
-
 async def _accounts(session: AsyncSession, buyer: Buyer, now: datetime) -> list[Account]:
     accounts = []
     for campaign_id, budget in await budgets_of(session, buyer.run.tenant_id, buyer.campaign_id):
@@ -231,26 +229,6 @@ async def _accounts(session: AsyncSession, buyer: Buyer, now: datetime) -> list[
             )
         )
     return accounts
-
-
-async def _open(
-    session: AsyncSession, buyer: Buyer, account: Account, now: datetime
-) -> MoneyAccount:
-    money = account.budget.money
-    row = await session.get(MoneyAccount, account.key)
-    if row is None:
-        row = MoneyAccount(
-            key=account.key,
-            tenant_id=buyer.run.tenant_id,
-            campaign_id=account.campaign_id,
-            currency=money.currency,
-            budget=money.micros,
-            ends_at=account.ends_at,
-            updated_at=now,
-        )
-        session.add(row)
-    row.budget = money.micros
-    return row
 
 
 def _left(rows: Sequence[MoneyAccount]) -> int:

@@ -42,11 +42,13 @@ class Account:
 
     Attributes:
         key: ``campaign:7:run:<id>:EUR``, ``tenant:3:day:2026-11-21:EUR``.
+        tenant_id: under whom it is.
         campaign_id: whose it is; None for the tenant's own.
         ends_at: when the next period begins; None for a run's.
     """
 
     key: str
+    tenant_id: int
     budget: Budget
     campaign_id: int | None
     ends_at: datetime | None
@@ -96,6 +98,7 @@ def account_of(
     owner = f"tenant:{tenant_id}" if campaign_id is None else f"campaign:{campaign_id}"
     return Account(
         key=f"{owner}:{budget.per}:{name}:{budget.money.currency}",
+        tenant_id=tenant_id,
         budget=budget,
         campaign_id=campaign_id,
         ends_at=ends_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -10,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.costs.budget import (
     TENANT_BUDGETS,
+    Account,
     Budget,
     Per,
     account_of,
@@ -18,7 +20,7 @@ from ignition_ext.costs.budget import (
 )
 from ignition_ext.database import database_now
 from ignition_ext.errors import ConfigurationError
-from ignition_ext.models import Campaign, CampaignVersion, MoneyAccount, TenantSetting
+from ignition_ext.models import Campaign, CampaignVersion, MoneyAccount, Tenant, TenantSetting
 
 
 async def budgets_of(
@@ -38,13 +40,15 @@ async def budgets_of(
     definition = (await session.exec(version)).first()
     if definition is not None and (own := campaign_budget(definition)) is not None:
         found.append((campaign_id, own))
+    return found + [(None, budget) for budget in await tenant_budgets(session, tenant_id)]
+
+
+async def tenant_budgets(session: AsyncSession, tenant_id: int) -> list[Budget]:
+    """What all of a tenant's messages may cost, as it is set now."""
     settings = select(TenantSetting.key, TenantSetting.value).where(
         TenantSetting.tenant_id == tenant_id, col(TenantSetting.key).in_(TENANT_BUDGETS)
     )
-    found += [
-        (None, tenant_budget(key, value)) for key, value in sorted(await session.exec(settings))
-    ]
-    return found
+    return [tenant_budget(key, value) for key, value in sorted(await session.exec(settings))]
 
 
 def require_currency(budget: Budget, currency: str) -> None:
@@ -76,3 +80,28 @@ async def left_of(
     )
     row = await session.get(MoneyAccount, account.key)
     return budget.money.micros - (0 if row is None else row.spent + row.held)
+
+
+async def lock_tenant(session: AsyncSession, tenant_id: int) -> Tenant:
+    """One after the other within a tenant; on SQLite there is one writer anyway."""
+    query = select(Tenant).where(Tenant.id == tenant_id)
+    return (await session.exec(query.with_for_update(key_share=True))).one()
+
+
+async def open_account(session: AsyncSession, account: Account, now: datetime) -> MoneyAccount:
+    """What is spent and held in an account so far; it is made where nobody spent yet."""
+    money = account.budget.money
+    row = await session.get(MoneyAccount, account.key)
+    if row is None:
+        row = MoneyAccount(
+            key=account.key,
+            tenant_id=account.tenant_id,
+            campaign_id=account.campaign_id,
+            currency=money.currency,
+            budget=money.micros,
+            ends_at=account.ends_at,
+            updated_at=now,
+        )
+        session.add(row)
+    row.budget = money.micros
+    return row

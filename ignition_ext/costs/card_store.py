@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
-from ignition_ext.costs.card import Card, Price
+from ignition_ext.costs.card import LONGEST_PREFIX, Card, Price
 from ignition_ext.costs.card_file import card_text
 from ignition_ext.costs.money import checked_currency, price_text
 from ignition_ext.database import Database, database_now
@@ -225,6 +225,24 @@ async def open_card(session: AsyncSession, row: RateCard) -> Card:
         prices=await read_prices(session, row.id),
         email_micros=row.email_micros,
     )
+
+
+async def find_price(session: AsyncSession, card_id: int, number: str) -> int | None:
+    """Millionths for a segment to one number by its prefix, without reading the whole card."""
+    digits = number.removeprefix("+")
+    query = (
+        select(RateCardEntry.micros)
+        .where(
+            RateCardEntry.card_id == card_id,
+            RateCardEntry.kind == PriceKind.PREFIX.value,
+            col(RateCardEntry.code).in_(
+                [digits[:length] for length in range(1, LONGEST_PREFIX + 1)]
+            ),
+        )
+        .order_by(func.length(col(RateCardEntry.code)).desc())
+        .limit(1)
+    )
+    return (await session.exec(query)).first()
 
 
 async def pinned_card(session: AsyncSession, run: RunRef) -> RateCard | None:

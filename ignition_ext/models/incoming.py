@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, Uuid
 from sqlalchemy import text as sql
 from sqlmodel import Field, SQLModel
 
@@ -134,3 +134,10 @@ class SmsReply(SQLModel, table=True):
     detail: str = Field(default="", sa_type=varchar(500))
     provider_id: str = Field(default="", sa_type=varchar(100), description="Of its first part.")
     updated_at: datetime = Field(sa_type=UtcDateTime)
+    segments: int = Field(default=0, description="That the SMSC took, over all attempts.")
+    card_id: int | None = Field(default=None, description="The rate card that it cost by.")
+    currency: str = Field(default="", sa_type=varchar(3))
+    micros: int | None = Field(
+        default=None, sa_type=BigInteger, description="What they cost; NULL without a price."
+    )
+    charged_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
 from sqlalchemy import update
 from sqlmodel import col, select
@@ -19,6 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.channels.smpp.message import SmsEnvelope
 from ignition_ext.consent.forgotten import forgotten
+from ignition_ext.costs.answers import charge_answer
 from ignition_ext.database import Database, database_now
 from ignition_ext.ledger.rows import CODE_LENGTH, DETAIL_LENGTH, ID_LENGTH, clean
 from ignition_ext.models import InboundMessage, ReplyState, SmsReply, Suppression
@@ -209,7 +210,7 @@ class Replies:
             code=outcome.code,
             detail=outcome.text,
             provider_id=outcome.provider_id,
-            parts=len(delivery.parts),
+            delivery=delivery,
         )
 
     async def _end(
@@ -220,19 +221,21 @@ class Replies:
         code: str = "",
         detail: str = "",
         provider_id: str = "",
-        parts: int = 0,
+        delivery: Delivery | None = None,
         attempts: int = 1,
     ) -> None:
-        values = {
+        values: dict[str, Any] = {
             "state": state.value,
             "attempts": reply.attempts + attempts,
             "code": clean(code, CODE_LENGTH),
             "detail": clean(detail, DETAIL_LENGTH),
             "provider_id": clean(provider_id, ID_LENGTH),
-            "parts": parts,
+            "parts": 0 if delivery is None else len(delivery.parts),
         }
         with database_errors(self._database):
             async with self._database.write() as session:
+                if delivery is not None:
+                    values |= await _charge(session, reply, delivery)
                 now = await database_now(session)
                 statement = (
                     update(SmsReply)
@@ -257,3 +260,29 @@ class Replies:
                     .values(state=new.value, detail=detail, updated_at=now)
                 )
                 return int((await session.exec(statement)).rowcount)
+
+
+async def _charge(session: AsyncSession, reply: SmsReply, delivery: Delivery) -> dict[str, Any]:
+    """What is to be written down of an answer's cost; budgets are told of it."""
+    kinds = [part.outcome.kind for part in delivery.parts]
+    accepted = kinds.count(OutcomeKind.ACCEPTED)
+    uncertain = kinds.count(OutcomeKind.UNCERTAIN)
+    if not accepted + uncertain:
+        return {}
+    cost = await charge_answer(
+        session,
+        tenant_id=reply.tenant_id,
+        number=reply.destination,
+        accepted=accepted,
+        uncertain=uncertain,
+    )
+    values: dict[str, Any] = {"segments": reply.segments + accepted}
+    if cost is None or not accepted:
+        return values
+    micros = None if cost.micros is None else (reply.micros or 0) + cost.micros
+    return values | {
+        "card_id": cost.card,
+        "currency": cost.currency,
+        "micros": micros,
+        "charged_at": await database_now(session),
+    }

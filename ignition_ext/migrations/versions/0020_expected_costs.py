@@ -1,4 +1,4 @@
-"""How runs' expected costs were found
+"""How runs' expected costs were found, and what answers cost
 
 Revision ID: 0020
 Revises: 0019
@@ -21,6 +21,15 @@ def upgrade() -> None:
     op.add_column("run_cost", sa.Column("basis", sa.String(16)))
     # Until now only pre-flight estimated.
     op.execute("UPDATE run_cost SET basis = 'preflight' WHERE kind = 'estimate'")
+    op.add_column(
+        "sms_reply", sa.Column("segments", sa.Integer(), nullable=False, server_default="0")
+    )
+    op.add_column("sms_reply", sa.Column("card_id", sa.Integer()))
+    op.add_column(
+        "sms_reply", sa.Column("currency", sa.String(3), nullable=False, server_default="")
+    )
+    op.add_column("sms_reply", sa.Column("micros", sa.BigInteger()))
+    op.add_column("sms_reply", sa.Column("charged_at", sa.DateTime(timezone=True)))
     script = (VIEWS / f"0020.{op.get_bind().dialect.name}.sql").read_text()
     for statement in script.split(";\n"):
         if statement.strip():

@@ -48,3 +48,18 @@ SELECT
     max(estimate_basis) AS estimate_basis
 FROM analytics.cost_by_country
 GROUP BY run_id, tenant, campaign, started_at, currency, rate_card_version;
+
+CREATE VIEW analytics.answer_costs AS
+SELECT
+    (s.charged_at AT TIME ZONE 'UTC')::date AS day,
+    t.name AS tenant,
+    s.keyword,
+    s.currency,
+    count(*) AS answers,
+    sum(s.segments) AS segments,
+    (sum(s.micros) / 1000000.0)::numeric(20, 6) AS amount,
+    sum(CASE WHEN s.micros IS NULL THEN s.segments ELSE 0 END) AS unpriced_segments
+FROM ignition.sms_reply AS s
+JOIN ignition.tenant AS t ON t.id = s.tenant_id
+WHERE s.charged_at IS NOT NULL
+GROUP BY 1, 2, 3, 4;

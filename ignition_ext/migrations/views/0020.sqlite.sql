@@ -52,3 +52,18 @@ SELECT
     max(estimate_basis) AS estimate_basis
 FROM cost_by_country
 GROUP BY run_id, tenant, campaign, started_at, currency, rate_card_version;
+
+CREATE VIEW answer_costs AS
+SELECT
+    date(s.charged_at) AS day,
+    t.name AS tenant,
+    s.keyword,
+    s.currency,
+    count(*) AS answers,
+    sum(s.segments) AS segments,
+    sum(s.micros) / 1000000.0 AS amount,
+    sum(CASE WHEN s.micros IS NULL THEN s.segments ELSE 0 END) AS unpriced_segments
+FROM sms_reply AS s
+JOIN tenant AS t ON t.id = s.tenant_id
+WHERE s.charged_at IS NOT NULL
+GROUP BY 1, 2, 3, 4;

@@ -283,7 +283,7 @@ async def test_the_views_show_both_costs(shop, view: str) -> None:
         ]
 
 
-@pytest.mark.parametrize("view", ["cost_by_run", "cost_by_country"])
+@pytest.mark.parametrize("view", ["cost_by_run", "cost_by_country", "answer_costs"])
 async def test_the_docs_describe_every_column_of_the_views(shop, view: str) -> None:
     """In the view's own order."""
     section = re.search(rf"^### {view}$(.+?)(?=^##)", DOCS.read_text(), re.M | re.S)
