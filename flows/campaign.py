@@ -24,6 +24,7 @@ from tasks.send_batch import send_batch
 from tasks.show_ending import show_ending
 from tasks.skip_run import skip_run
 from tasks.snapshot_audience import snapshot_audience
+from tasks.start_companion import start_companion
 from tasks.start_senders import start_senders, withdraw_senders
 from tasks.take_slots import take_slots
 from tasks.take_step import first_step, next_step
@@ -60,8 +61,9 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
             run = await open_run(plan, expected)
             if (ending := await make_way(plan, run)) is not None:
                 return show_ending(ending)
-            progress = LiveProgress(plan.reference)
+            progress = LiveProgress(plan.label)
             await snapshot_audience(plan, run)
+            companion = await start_companion(plan, run)
             if run.in_steps:
                 await first_step(plan, run)
             if plan.senders > 1:
@@ -73,6 +75,9 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
                     await await_due(plan, run, batch)
             if plan.senders > 1:
                 await withdraw_senders(run)
+            if companion is not None:
+                beside = CampaignParameters(campaign=plan.reference, leg=companion)
+                await campaign(beside, return_state=True)
             return show_ending(await close_run(plan, run))
     except IgnitionError as error:
         return show_ending(await fail_run(parameters.campaign, error))

@@ -15,6 +15,7 @@ from tasks.keep_house import expire_overdue, mirror_runs, recover_leases, sweep_
 from tasks.let_go_pending import let_go_pending
 from tasks.revive_runs import end_lost_senders, revive_runs
 from tasks.show_upcoming import show_upcoming
+from tasks.start_companion import start_legs
 from tasks.tell_reconciled import tell_reconciled
 from tasks.top_up_schedules import top_up_schedules
 from tasks.watch_steps import watch_steps
@@ -27,6 +28,7 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Runs in steps", watch_steps),
     ("Runs without a process", revive_runs),
     ("Senders without a process", end_lost_senders),
+    ("Second channels", start_legs),
     ("Chains", let_go_pending),
     ("Schedules", top_up_schedules),
     ("Missed runs", catch_up_misfires),

@@ -34,13 +34,13 @@ async def close_run(plan: CampaignPlan, run: OpenedRun) -> Ending:
         if row.state == RunState.CANCELLED:
             await cancel_run(database, run.ref, reason=row.state_reason)
             counts = await ledger.counts(run.ref)
-            await report_run(database, plan.reference, run.ref)
+            await report_run(database, plan.label, run.ref)
             message = f"{row.state_reason or 'cancelled'}: {summary(counts)}"
             return Ending(kind=EndingKind.CANCELLED, message=message)
         counts = await ledger.counts(run.ref)
         message = summary(counts)
         await close_in_ledger(database, run.ref, RunState.COMPLETED, message, counts)
-        await report_run(database, plan.reference, run.ref)
+        await report_run(database, plan.label, run.ref)
     tell(
         CampaignEvent.COMPLETED,
         reference=plan.reference,
@@ -77,11 +77,12 @@ async def _close_failed(
     ref = run_ref(run)
     counts = await open_ledger(database).counts(ref)
     await close_in_ledger(database, ref, RunState.FAILED, message, counts)
-    await report_run(database, reference, ref)
+    label = reference if run.lead_run_id is None else f"{reference} {run.channel}"
+    await report_run(database, label, ref)
     tell(
         CampaignEvent.FAILED,
         reference=reference,
-        channel="",
+        channel=run.channel,
         run_id=run.id,
         flow_run_id=flow_run_id,
         counts=counts,

@@ -13,7 +13,7 @@ from ignition_ext.ledger.run_rows import read_run, run_ref
 from ignition_ext.ledger.runs import OpenedRun
 from ignition_ext.models import RunSteps
 from ignition_ext.settings import Settings
-from ignition_ext.values import RunState
+from ignition_ext.values import Channel, RunState
 from tasks.database import open_database
 
 
@@ -30,7 +30,13 @@ async def join_run(parameters: SenderParameters) -> tuple[CampaignPlan, OpenedRu
         if row.state != RunState.OPEN:
             return f"The run is {row.state}: there is nothing left for this sender."
         has_steps = await session.get(RunSteps, row.id) is not None
-        plan = await plan_campaign(session, parameters.campaign, environment=Settings().environment)
+        plan = await plan_campaign(
+            session,
+            parameters.campaign,
+            environment=Settings().environment,
+            channel=Channel(row.channel) if row.channel else None,
+            leg=row.id if row.lead_run_id is not None else None,
+        )
     wanted = (parameters.version, parameters.template_version_id)
     if (plan.stored.version, plan.template_version_id) != wanted:
         return "The campaign was changed since the run began, which goes on with what it read."

@@ -49,7 +49,9 @@ async def open_run(plan: CampaignPlan, expected: Cost | None = None) -> OpenedRu
         async with database.read() as session:
             row = await find_run(session, str(run.ref.id))
     async with get_client() as client:
-        name = run_name(plan, row.scheduled_at or row.run_at)
+        name = row.flow_run_name
+        if plan.leg is None:
+            name = run_name(plan, row.scheduled_at or row.run_at)
         await client.set_flow_run_name(flow_run.id, name)
     logger = get_run_logger()
     if run.resumed:
@@ -91,6 +93,8 @@ def run_request(plan: CampaignPlan, flow_run: FlowRun) -> RunRequest:
         flow_run_id=flow_run.id,
         flow_run_name=run_name(plan, scheduled),
         scheduled_at=scheduled,
+        channel=plan.channel,
+        leg=plan.leg,
     )
 
 

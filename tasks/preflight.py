@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -9,11 +10,13 @@ from prefect import get_run_logger, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.costs.sums import Cost
+from ignition_ext.database import Database
 from ignition_ext.delivery.finding import Severity
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.preflight import ChannelBlock, Preflight, check_campaign
-from ignition_ext.delivery.preflight_report import preflight_markdown
+from ignition_ext.delivery.preflight_legs import legs_markdown, require_all, would_run
 from ignition_ext.errors import NotFoundError
 from ignition_ext.ledger.runs import find_run
 from ignition_ext.orchestration.database_block import resolve_database
@@ -22,6 +25,7 @@ from ignition_ext.values import Channel, RunId, RunRef, RunState, TenantId, new_
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.live_progress import artifact_key
+from tasks.load_campaign import read_plan
 from tasks.load_channel import load_smpp_gateway, load_smtp_server
 from tasks.prepare_sender import run_facts
 
@@ -30,15 +34,18 @@ async def preflight(plan: CampaignPlan) -> Cost | None:
     """Check a version that has not run yet; one that has, and a resumed run, is let go at once.
 
     Returns:
-        What the run would cost; None where it was not checked, or nothing is known of prices.
+        What the messages of this plan's channel would cost; None where it was not checked, or
+        nothing is known of prices.
 
     Raises:
         IgnitionError: the run should not begin; the message says what to mend.
     """
     wanted = Settings().preflight
+    if plan.leg is not None:
+        return None  # the run that leads it looked at both
     if wanted == "never" or (wanted == "first" and plan.has_run) or await _has_begun():
         return None
-    return (await check_version(plan)).found.cost
+    return (await check_version(plan))[0].found.cost
 
 
 async def _has_begun() -> bool:
@@ -52,51 +59,68 @@ async def _has_begun() -> bool:
 
 
 @task(name="preflight", cache_policy=NO_CACHE, persist_result=False)
-async def check_version(plan: CampaignPlan) -> Preflight:
+async def check_version(plan: CampaignPlan) -> Sequence[Preflight]:
     """Render every message, check every address, ask the server; send and store nothing.
+
+    Of a campaign with two channels each is looked at, the one that leads first.
 
     Raises:
         IgnitionError: the run should not begin; the message says what to mend.
     """
-    checked = await run_preflight(plan)
+    legs = await run_preflight(plan)
     logger = get_run_logger()
-    for one in checked.findings:
-        if one.severity is Severity.WARNING:
-            logger.warning("pre-flight: %s. %s", one.text, one.mend)
-    if not checked.would_run:
-        await show_preflight(checked)
-    checked.require()
-    logger.info("pre-flight: %s", checked.headline)
-    return checked
+    for leg in legs:
+        for one in leg.findings:
+            if one.severity is Severity.WARNING:
+                logger.warning("pre-flight: %s. %s", one.text, one.mend)
+    if not would_run(legs):
+        await show_preflight(legs)
+    require_all(legs)
+    for leg in legs:
+        logger.info("pre-flight: %s", leg.headline)
+    return legs
 
 
-async def run_preflight(plan: CampaignPlan, *, samples: int = 0) -> Preflight:
+async def run_preflight(plan: CampaignPlan, *, samples: int = 0) -> Sequence[Preflight]:
     """The pre-flight of this flow run's campaign, with the blocks of this Prefect server."""
     flow_run = current_flow_run()
     begin = flow_run.expected_start_time or datetime.now(UTC)
     run = RunRef(
         id=RunId(new_id()), run_at=begin, tenant_id=TenantId(plan.stored.campaign.tenant_id)
     )
-    block, envelope_from = await _block(plan)
+    checked = []
     async with open_database() as database:
-        return await check_campaign(
-            database,
-            plan,
-            block,
-            envelope_from=envelope_from,
-            run=run_facts(run),
-            begin=begin,
-            resolve_block=resolve_database,
-            samples=samples,
-        )
+        for leg in await _legs(database, plan):
+            block, envelope_from = await _block(leg)
+            checked.append(
+                await check_campaign(
+                    database,
+                    leg,
+                    block,
+                    envelope_from=envelope_from,
+                    run=run_facts(run),
+                    begin=begin,
+                    resolve_block=resolve_database,
+                    samples=samples,
+                )
+            )
+    return checked
 
 
-async def show_preflight(checked: Preflight) -> None:
+async def _legs(database: Database, plan: CampaignPlan) -> Sequence[CampaignPlan]:
+    """The plan and those of the campaign's other channels."""
+    parameters = CampaignParameters(campaign=plan.reference, limit=plan.limit)
+    others = [one for one in plan.legs if one is not plan.channel]
+    return [plan, *[await read_plan(database, parameters, channel=one) for one in others]]
+
+
+async def show_preflight(legs: Sequence[Preflight]) -> None:
     """Make its page."""
+    reference = legs[0].reference
     await acreate_markdown_artifact(
-        markdown=preflight_markdown(checked),
-        key=artifact_key("preview", checked.reference),
-        description=f"What a run of {checked.reference} would send.",
+        markdown=legs_markdown(legs),
+        key=artifact_key("preview", reference),
+        description=f"What a run of {reference} would send.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from ignition_ext.audience import open_source
+from ignition_ext.audience import Source, open_source
 from ignition_ext.campaigns.step_rows import begin_steps
 from ignition_ext.database import Database
 from ignition_ext.delivery.local_time import database_clock, local_time_of
@@ -13,12 +13,15 @@ from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.recipients import Hours, Intake, messages_of
 from ignition_ext.errors import AudienceError
 from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.legs import companions_of
+from ignition_ext.ledger.run_rows import run_ref
 from ignition_ext.ledger.runs import OpenedRun, find_run
 from ignition_ext.orchestration.database_block import resolve_database
 from ignition_ext.settings import prefect_home
-from ignition_ext.values import RunState
+from ignition_ext.values import RunRef, RunState
 from tasks.database import open_database
 from tasks.expect_cost import tell_cost
+from tasks.snapshot_legs import LegWriter
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -35,9 +38,16 @@ async def snapshot_audience(plan: CampaignPlan, run: OpenedRun) -> int:
         if not run.snapshot_done and run.state is RunState.OPEN:
             await _take(database, plan, run)
             await tell_cost(database, run.ref)
+            for companion in await _companions(database, run):
+                await tell_cost(database, companion)
         total = sum((await ledger.counts(run.ref)).values())
     get_run_logger().info("%d messages are in the run", total)
     return total
+
+
+async def _companions(database: Database, run: OpenedRun) -> list[RunRef]:
+    async with database.read() as session:
+        return [run_ref(one) for one in await companions_of(session, run.ref.id)]
 
 
 async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
@@ -54,12 +64,17 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
         resolve_block=resolve_database,
         rejects=rejects,
     ) as source:
-        batches = messages_of(source.batches(), plan.channel, intake, limit=plan.limit, hours=hours)
-        await ledger.snapshot(run.ref, batches, is_held=is_held)
+        if plan.whole is not None and len(plan.legs) > 1:
+            await _take_legs(LegWriter(database, plan, plan.whole, run), source, hours, intake)
+        else:
+            batches = messages_of(
+                source.batches(), plan.channel, intake, limit=plan.limit, hours=hours
+            )
+            await ledger.snapshot(run.ref, batches, is_held=is_held)
         stats = source.stats
     if not intake.taken:
         raise AudienceError(
-            f"the audience of {plan.reference} has nobody to write to by {plan.channel}:"
+            f"the audience of {plan.reference} has nobody to write to by {' or '.join(plan.legs)}:"
             f" {stats.yielded} recipients, {intake.skipped} of them without an address for it,"
             f" {stats.rejected} rejected rows.",
             mend="Look at the audience (ignition audience list) and at `where`.",
@@ -69,6 +84,15 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
     )
     if stats.rejects_path is not None and stats.rejected:
         get_run_logger().warning("%d rows were rejected: %s", stats.rejected, stats.rejects_path)
+
+
+async def _take_legs(
+    writer: LegWriter, source: Source, hours: Hours | None, intake: Intake
+) -> None:
+    found = await writer.take(source, hours)
+    intake.taken, intake.skipped = found.taken, found.skipped[writer.plan.channel]
+    if intake.taken:
+        await writer.finish(found)
 
 
 async def _hours(database: Database, plan: CampaignPlan, run: OpenedRun) -> Hours | None:

@@ -97,13 +97,13 @@ async def _columns(
 
 
 def _addressed(columns: Sequence[str], definition: CampaignDefinition) -> Sequence[str]:
-    needed = ADDRESS_COLUMNS[definition.message_channel]
-    if needed not in columns:
-        raise ConfigurationError(
-            f"it has no column {needed}, which {definition.channel} needs;"
-            f" it has {', '.join(columns)}.",
-            mend=f"Name the column with the addresses {needed}.",
-        )
+    for needed in (ADDRESS_COLUMNS[channel] for channel in definition.legs):
+        if needed not in columns:
+            raise ConfigurationError(
+                f"it has no column {needed}, which {definition.channel} needs;"
+                f" it has {', '.join(columns)}.",
+                mend=f"Name the column with the addresses {needed}.",
+            )
     return columns
 
 
@@ -121,11 +121,12 @@ async def _check_template(
     assert tenant.id is not None
     try:
         stored = await templates.load(session, tenant_id=tenant.id, reference=definition.template)
-        if definition.message_channel not in stored.sources.channels:
-            raise ConfigurationError(
-                f"the template {definition.template} has no files for {definition.channel}.",
-                mend="An email needs subject.txt and body.html or body.txt, an SMS sms.txt.",
-            )
+        for channel in definition.legs:
+            if channel not in stored.sources.channels:
+                raise ConfigurationError(
+                    f"the template {definition.template} has no files for {channel}.",
+                    mend="An email needs subject.txt and body.html or body.txt, an SMS sms.txt.",
+                )
         if columns is not None:
             _check_variables(stored.sources, columns, definition)
     except IgnitionError as error:
@@ -135,7 +136,11 @@ async def _check_template(
 def _check_variables(
     sources: TemplateSources, columns: Sequence[str], definition: CampaignDefinition
 ) -> None:
-    problems = check_variables(sources, columns, channel=definition.message_channel)
+    problems = [
+        problem
+        for channel in definition.legs
+        for problem in check_variables(sources, columns, channel=channel)
+    ]
     if not problems:
         return
     first, *others = problems

@@ -10,6 +10,7 @@ from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.database import Database
 from ignition_ext.models import Tenant
 from ignition_ext.tenants import PER_DOMAIN, PER_SECOND, tenant_rates
+from ignition_ext.values import Channel
 
 DomainLimit = Callable[[str], Limit]
 
@@ -32,11 +33,19 @@ async def announce_campaign(
 ) -> None:
     """The same for a campaign of which a new version is in force."""
     lines, throttle, reference = Lines(database), definition.throttle, definition.reference
+    if definition.sms is not None and definition.sms.throttle.per_second is not None:
+        rate, owner = definition.sms.throttle.per_second, companion_owner(reference)
+        await lines.announce(campaign_limit(owner, rate, version, tenant_id))
     if throttle.per_second is not None:
         await lines.announce(campaign_limit(reference, throttle.per_second, version, tenant_id))
     if throttle.per_domain is not None:
         limit = each_domain(reference, throttle.per_domain, version, tenant_id)
         await lines.announce(limit(""), prefix=True)
+
+
+def companion_owner(reference: str) -> str:
+    """Whose the rate of a campaign's second channel is: each channel has one of its own."""
+    return f"{reference} {Channel.SMS}"
 
 
 def tenant_limit(name: str, rate: float, revision: int, tenant_id: int) -> Limit:

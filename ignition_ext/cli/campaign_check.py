@@ -16,8 +16,9 @@ from ignition_ext.costs.sums import cost_words
 from ignition_ext.database import Database
 from ignition_ext.delivery.examine import Examined
 from ignition_ext.delivery.examine import Progress as OnProgress
-from ignition_ext.delivery.plan import plan_campaign
+from ignition_ext.delivery.plan import CampaignPlan, plan_campaign
 from ignition_ext.delivery.preflight import Preflight, check_campaign
+from ignition_ext.delivery.preflight_legs import legs_document, would_run
 from ignition_ext.delivery.preflight_report import COUNTS, preflight_document, takes
 from ignition_ext.delivery.report import moment
 from ignition_ext.errors import ConfigurationError
@@ -50,13 +51,13 @@ async def check(
     """
     async with open_database() as database, prefect_client():
         with _counter() as on_progress:
-            checked = await _check(database, campaign, samples, limit, on_progress)
-    document = preflight_document(checked)
+            legs = await _check(database, campaign, samples, limit, on_progress)
     if json:
-        print_json(document)
+        print_json(legs_document(legs))
     else:
-        _tell(checked, document)
-    return 0 if checked.would_run else 1
+        for leg in legs:
+            _tell(leg, preflight_document(leg))
+    return 0 if would_run(legs) else 1
 
 
 async def _check(
@@ -65,14 +66,27 @@ async def _check(
     samples: int,
     limit: int | None,
     on_progress: OnProgress,
-) -> Preflight:
+) -> list[Preflight]:
+    """The pre-flight of each of the campaign's channels, the one that leads first."""
     environment = Settings().environment
     async with database.read() as session:
-        plan = await plan_campaign(session, campaign, environment=environment, limit=limit)
-    if not plan.allowed_here:
-        raise ConfigurationError(
-            plan.why_not_here, mend="Check it there, or set IGNITION_ENVIRONMENT."
-        )
+        lead = await plan_campaign(session, campaign, environment=environment, limit=limit)
+        if not lead.allowed_here:
+            raise ConfigurationError(
+                lead.why_not_here, mend="Check it there, or set IGNITION_ENVIRONMENT."
+            )
+        others = [
+            await plan_campaign(
+                session, campaign, environment=environment, limit=limit, channel=channel
+            )
+            for channel in lead.legs[1:]
+        ]
+    return [await _check_leg(database, plan, samples, on_progress) for plan in (lead, *others)]
+
+
+async def _check_leg(
+    database: Database, plan: CampaignPlan, samples: int, on_progress: OnProgress
+) -> Preflight:
     block: Any = await load_block(
         channel_class(plan.channel), plan.stored.definition.block, plan.channel
     )

@@ -102,7 +102,7 @@ async def _resume_one(database: Database, run: str) -> UUID:
     row = await runs.resume(database, run, actor=actor())
     try:
         async with prefect_client() as client:
-            await runs.wake(client, row)
+            await runs.wake_all(database, client, row)
     except IgnitionError as error:
         note(f"{error.message} Should the run wait there, it looks again within five minutes.")
     return row.id

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 from sqlmodel import col, select
 
 from ignition_ext.audience import Source
+from ignition_ext.campaigns.legs import CampaignChannel
 from ignition_ext.consent.forgotten import forgotten
 from ignition_ext.costs.card import Card
 from ignition_ext.costs.sums import Cost
 from ignition_ext.database import Database
+from ignition_ext.delivery.legs import Routes, routes_of
 from ignition_ext.delivery.local_time import Zones
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.delivery.pricing import price_of
@@ -80,6 +82,9 @@ class Examined:
         messages: of these could be made and may be sent.
         unfit: by class: ``render``, ``address``, ``content``.
         skipped: recipients without an address for the channel.
+        is_alone: the campaign has this channel only.
+        elsewhere: with two channels, recipients with an address for this one who are written to
+            by the other.
         rejected: rows of the source that are no recipient.
         partial: recipients that lost a bad field, such as a wrong number beside a right address.
         octets, largest: of all emails, and of the largest.
@@ -102,6 +107,8 @@ class Examined:
     suppressed: int = 0
     duplicates: int = 0
     skipped: int = 0
+    is_alone: bool = True
+    elsewhere: int = 0
     rejected: int = 0
     partial: int = 0
     octets: int = 0
@@ -173,7 +180,8 @@ class Examiner:
         self._hours, self._samples, self._on_progress = hours, samples, on_progress
         self._seen: set[int] = set()  # hashes only: a million addresses stay under 64 MB
         self._card = card
-        self.found = Examined(channel=plan.channel)
+        self._reached = 0  # recipients who are written to, by whichever channel
+        self.found = Examined(channel=plan.channel, is_alone=len(plan.legs) == 1)
         if card is not None:
             self.found.cost = Cost(
                 currency=card.currency, card=card.version, basis=EstimateBasis.PREFLIGHT
@@ -183,7 +191,7 @@ class Examiner:
         """Go through the whole audience, or as much of it as the run is limited to."""
         found = self.found
         async for batch in source.batches():
-            new = self._taken(batch)
+            new = self._taken(batch, await self._routes(batch))
             barred = await self._suppressed([message.address for _, message in new])
             for row, message in new:
                 if message.address in barred:
@@ -199,18 +207,37 @@ class Examiner:
         return found
 
     def _is_full(self) -> bool:
-        return self._plan.limit is not None and self.found.taken >= self._plan.limit
+        return self._plan.limit is not None and self._reached >= self._plan.limit
 
-    def _taken(self, batch: Sequence[Recipient]) -> list[tuple[int, NewMessage]]:
+    async def _routes(self, batch: Sequence[Recipient]) -> Routes:
+        """The channels that each recipient is written to by, of a campaign with two.
+
+        A text that goes where an email does not get through is counted for all who have a number:
+        so many at most.
+        """
+        whole = self._plan.whole
+        if whole is None or self.found.is_alone:
+            return [(self.found.channel,)] * len(batch)
+        if (whole.channel, self.found.channel) == (CampaignChannel.FALLBACK, Channel.SMS):
+            return [(Channel.SMS,)] * len(batch)
+        tenant_id = self._plan.stored.campaign.tenant_id
+        return await routes_of(self._database, whole.channel, tenant_id, batch)
+
+    def _taken(self, batch: Sequence[Recipient], routes: Routes) -> list[tuple[int, NewMessage]]:
         """The messages that a run would have of a batch, with the rows they come from."""
         found, new = self.found, []
-        for recipient in batch:
+        for recipient, route in zip(batch, routes, strict=True):
             if self._is_full():
                 break
             found.recipients += 1
             message = message_for(recipient, found.channel)
             if message is None:
                 found.skipped += 1
+                self._reached += bool(route) and not found.is_alone
+                continue
+            if found.channel not in route:
+                found.elsewhere += 1
+                self._reached += 1
                 continue
             key = hash(message.address)
             if key in self._seen:
@@ -218,6 +245,7 @@ class Examiner:
                 continue
             self._seen.add(key)
             found.taken += 1
+            self._reached += 1
             new.append((recipient.line or found.recipients, message))
         return new
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.budgets.rate import Limit
-from ignition_ext.campaigns.rates import DomainLimit, campaign_limit, each_domain, tenant_limit
+from ignition_ext.campaigns.rates import (
+    DomainLimit,
+    campaign_limit,
+    companion_owner,
+    each_domain,
+    tenant_limit,
+)
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.tenants import PER_DOMAIN, PER_SECOND, tenant_rates
 from ignition_ext.values import Channel
@@ -42,7 +48,9 @@ async def read_limits(
         rate, revision = tenant[PER_SECOND]
         common.append(tenant_limit(name, rate, revision, tenant_id))
     if throttle.per_second is not None:
-        common.append(campaign_limit(plan.reference, throttle.per_second, version, tenant_id))
+        is_second = plan.channel is not plan.legs[0]
+        owner = companion_owner(plan.reference) if is_second else plan.reference
+        common.append(campaign_limit(owner, throttle.per_second, version, tenant_id))
     if plan.channel is Channel.SMS:
         return RateLimits(common=common)  # a number has no domain
     domains: list[tuple[float, DomainLimit]] = []

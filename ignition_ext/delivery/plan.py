@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.campaigns.paths import resolve_file
 from ignition_ext.campaigns.store import StoredCampaign
 from ignition_ext.campaigns.store import load as load_campaign
@@ -46,11 +48,25 @@ class CampaignPlan:
     """How many runs of the tenant's may be under way at once."""
     has_run: bool = False
     """Whether a run of this campaign and template, as they are now, has begun to send before."""
+    whole: CampaignDefinition | None = None
+    """What the file says, where ``stored`` holds it as if it had this plan's channel alone."""
+    leg: UUID | None = None
+    """The run that is the second channel of another; None for one that leads."""
 
     @property
     def reference(self) -> str:
         """``tenant/name``."""
         return self.stored.reference
+
+    @property
+    def label(self) -> str:
+        """``tenant/name``, for a second channel with it: what its artifacts are known by."""
+        return self.reference if self.leg is None else f"{self.reference} {self.channel}"
+
+    @property
+    def legs(self) -> tuple[Channel, ...]:
+        """The channels of the campaign, the one that leads first."""
+        return (self.channel,) if self.whole is None else self.whole.legs
 
     @property
     def channel(self) -> Channel:
@@ -94,9 +110,23 @@ class CampaignPlan:
 
 
 async def plan_campaign(
-    session: AsyncSession, reference: str, *, environment: str, limit: int | None = None
+    session: AsyncSession,
+    reference: str,
+    *,
+    environment: str,
+    limit: int | None = None,
+    channel: Channel | None = None,
+    leg: UUID | None = None,
 ) -> CampaignPlan:
     """Look up campaign, template and attachments.
+
+    Args:
+        session: reading.
+        reference: ``tenant/name``.
+        environment: the one that this is.
+        limit: at most so many messages.
+        channel: of a campaign with two; None for the one that leads.
+        leg: the run that is the second channel of another.
 
     Raises:
         NotFoundError: there is no such tenant, campaign or template.
@@ -104,7 +134,14 @@ async def plan_campaign(
         ConfigurationError: an attachment is missing or too large.
     """
     stored = await load_campaign(session, reference)
-    definition = stored.definition
+    whole = stored.definition
+    if channel is not None and channel not in whole.legs:
+        raise ConfigurationError(
+            f"{reference} sends nothing by {channel} any more.",
+            mend="Cancel the run, or apply the campaign file with that channel again.",
+        )
+    definition = whole.leg(channel or whole.message_channel)
+    stored = replace(stored, definition=definition)
     template = await load_template(
         session, tenant_id=stored.campaign.tenant_id, reference=definition.template
     )
@@ -120,6 +157,8 @@ async def plan_campaign(
         template_version_id=template.version_id,
         environment=environment,
         limit=limit,
+        whole=whole,
+        leg=leg,
         tenants_runs=await tenants_runs(session, stored.campaign.tenant_id),
         has_run=await _has_run(session, stored, template.version_id, limit),
         links=await _links(session, stored, template.sources),

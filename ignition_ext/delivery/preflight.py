@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ignition_ext.audience import open_source
+from ignition_ext.campaigns.legs import CampaignChannel
 from ignition_ext.channels.smpp import SmppOptions
 from ignition_ext.channels.smtp import ServerOffer, SmtpOptions
 from ignition_ext.database import Database
@@ -74,6 +75,8 @@ class Preflight:
 
     steps: Sequence[PlannedStep] = ()
     """The run's, with a ramp."""
+    at_most: str = ""
+    """``at most ``, for texts that only go where an email does not get through."""
 
     @property
     def would_run(self) -> bool:
@@ -84,7 +87,9 @@ class Preflight:
     def headline(self) -> str:
         """``would send 998 (2 cannot be sent)``."""
         unfit = self.found.unfit_total
-        return f"would send {self.found.messages}" + (f" ({unfit} cannot be sent)" if unfit else "")
+        so_many = f"{self.at_most}{self.found.messages}"
+        by = "" if self.found.is_alone else f" by {self.found.channel}"
+        return f"would send {so_many}{by}" + (f" ({unfit} cannot be sent)" if unfit else "")
 
     def require(self) -> None:
         """Refuse a run that should not begin.
@@ -188,12 +193,19 @@ async def check_campaign(
         answer=answer,
         estimate=expected,
         steps=steps,
+        at_most=_at_most(plan),
         findings=_errors_first(
             *judge(found, answer, expected, await _thresholds(database, plan)),
             *judge_costs(found, purse),
             *_unsubscribing(plan),
         ),
     )
+
+
+def _at_most(plan: CampaignPlan) -> str:
+    whole = plan.whole
+    falls_back = whole is not None and whole.channel is CampaignChannel.FALLBACK
+    return "at most " if falls_back and plan.channel is Channel.SMS else ""
 
 
 def _rehearsal(
@@ -291,7 +303,7 @@ def _audience(found: Examined, allowed: Thresholds) -> list[Finding]:
     if not found.taken:
         findings.append(
             Finding(
-                severity=Severity.ERROR,
+                severity=Severity.ERROR if found.is_alone else Severity.WARNING,
                 text=f"the audience has nobody to write to by {found.channel}: {found.recipients}"
                 f" recipients, {found.skipped} of them without an address for it,"
                 f" {found.rejected} rejected rows",
@@ -337,7 +349,8 @@ def _messages(found: Examined, allowed: Thresholds) -> list[Finding]:
         findings.append(Finding(severity=Severity.WARNING, text=text))
     elif found.taken and not found.messages:
         text = f"all {found.suppressed} recipients are on the suppression list"
-        findings.append(Finding(severity=Severity.ERROR, text=text, mend="Nobody may be written."))
+        severity = Severity.ERROR if found.is_alone else Severity.WARNING
+        findings.append(Finding(severity=severity, text=text, mend="Nobody may be written."))
     for name, count in found.empty.most_common():
         rows = ", ".join(map(str, found.empty_rows[name]))
         text = f"{count} recipients have no {name}, which the template shows (rows {rows} …)"

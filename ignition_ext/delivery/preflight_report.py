@@ -20,6 +20,7 @@ def preflight_document(preflight: Preflight) -> dict[str, Any]:
     found, answer = preflight.found, preflight.answer
     return {
         "campaign": preflight.reference,
+        "channel": found.channel.value,
         "version": preflight.version,
         "template": preflight.template,
         "limit": preflight.limit,
@@ -99,6 +100,7 @@ COUNTS = {
     "suppressed": "On the suppression list",
     "duplicates": "Duplicates",
     "skipped": "Without an address for the channel",
+    "elsewhere": "Written to by the other channel",
     "rejected": "Rows that are no recipient",
     "partial": "Recipients that lose a wrong field",
 }
@@ -116,6 +118,7 @@ def _counts(found: Examined) -> Mapping[str, int]:
         "suppressed": found.suppressed,
         "duplicates": found.duplicates,
         "skipped": found.skipped,
+        **({} if found.is_alone else {"elsewhere": found.elsewhere}),
         "rejected": found.rejected,
         "partial": found.partial,
     }

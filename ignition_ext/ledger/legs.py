@@ -6,8 +6,9 @@ what ties them: a lead has one companion a channel, whoever opens it and how oft
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Table, update
@@ -18,13 +19,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
 from ignition_ext.database import Database, database_now
+from ignition_ext.errors import ConflictError
 from ignition_ext.ledger.rows import clean
 from ignition_ext.ledger.run_rows import NAME_LENGTH, required_run, run_ref
 from ignition_ext.models import CampaignRun
-from ignition_ext.values import Channel, Guarantee, RunRef, RunState, new_id
+from ignition_ext.values import Channel, Guarantee, MessageState, RunRef, RunState, new_id
 
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
+REASON_LENGTH = 2000
 _UNDER_WAY = (RunState.OPEN, RunState.PAUSED)
+_ASKED: Mapping[RunState, Sequence[RunState]] = {
+    RunState.PAUSED: (RunState.OPEN,),
+    RunState.OPEN: (RunState.PAUSED,),
+    RunState.CANCELLED: _UNDER_WAY,
+}
+"""What is asked of a lead, and of which companions it then holds."""
 
 
 async def open_companion(
@@ -34,7 +43,7 @@ async def open_companion(
     *,
     actor: str,
     guarantee: Guarantee | None = None,
-    deadline: datetime | None = None,
+    runs_for: timedelta | None = None,
     is_whole: bool = False,
 ) -> RunRef | None:
     """The lead's run on that channel, opened with the first call; nobody begins it by that.
@@ -48,7 +57,7 @@ async def open_companion(
         channel: of the companion's messages.
         actor: for the audit log.
         guarantee: the lead's when None.
-        deadline: the lead's when None.
+        runs_for: what is not sent so long after the lead was opened expires; None for never.
         is_whole: nothing more is added by a snapshot.
 
     Returns:
@@ -61,7 +70,7 @@ async def open_companion(
             channel,
             actor=actor,
             guarantee=guarantee,
-            deadline=deadline,
+            runs_for=runs_for,
             is_whole=is_whole,
         )
 
@@ -73,7 +82,7 @@ async def ensure_companion(
     *,
     actor: str,
     guarantee: Guarantee | None = None,
-    deadline: datetime | None = None,
+    runs_for: timedelta | None = None,
     is_whole: bool = False,
 ) -> RunRef | None:
     """The same within a transaction of ``Database.write()``, which keeps the lead locked."""
@@ -96,7 +105,7 @@ async def ensure_companion(
         state_reason=leading.state_reason if paused else "",
         guarantee=leading.guarantee if guarantee is None else guarantee.value,
         max_messages=leading.max_messages,
-        deadline=deadline or leading.deadline,
+        deadline=None if runs_for is None else leading.run_at + runs_for,
         snapshot_at=now if is_whole else None,
         flow_run_name=leg_name(leading.flow_run_name, channel),
         created_at=now,
@@ -141,6 +150,60 @@ async def companions_of(session: AsyncSession, lead_id: UUID) -> Sequence[Campai
     return list(await session.exec(query.order_by(col(CampaignRun.channel))))
 
 
+async def steer_companions(
+    session: AsyncSession, lead_id: UUID, state: RunState, *, reason: str, actor: str
+) -> None:
+    """Let what an operator asks of a lead hold for its companions that have not ended."""
+    befores = _ASKED[state]
+    for leg in await companions_of(session, lead_id):
+        before = RunState(leg.state)
+        if before not in befores:
+            continue
+        changed = await (await session.connection()).execute(
+            update(_RUNS)
+            .where(_RUNS.c.id == leg.id, _RUNS.c.version == leg.version)
+            .values(
+                state=state.value,
+                state_reason=clean(reason, REASON_LENGTH),
+                version=leg.version + 1,
+            )
+            .returning(_RUNS.c.id)
+        )
+        if changed.first() is None:
+            raise ConflictError(
+                f"run {leg.id} was changed by someone else.", mend="Look at it and try again."
+            )
+        await audit.record(
+            session,
+            tenant_id=leg.tenant_id,
+            actor=actor,
+            action=f"run.{'resumed' if state is RunState.OPEN else state.value}",
+            subject=f"run:{leg.id}",
+            before={"state": before.value},
+            after={"state": state.value, "reason": reason, "lead_run_id": str(lead_id)},
+        )
+
+
+async def count_cancelled(
+    database: Database, leg: RunRef, counts: Mapping[MessageState, int]
+) -> None:
+    """Note the messages by state of a companion that was cancelled with its lead.
+
+    Its end is its flow run's to note, which comes and sees that it was cancelled: a run that has
+    an end is opened again when its flow run comes back.
+    """
+    numbers = {MessageState(key).value: count for key, count in counts.items()}
+    numbers["total"] = sum(numbers.values())
+    async with database.write() as session:
+        row = await required_run(session, leg.id)
+        values: dict[str, Any] = {"counts": numbers}
+        if row.flow_run_id is None:
+            values["ended_at"] = await database_now(session)
+        await (await session.connection()).execute(
+            update(_RUNS).where(_RUNS.c.id == leg.id).values(**values)
+        )
+
+
 async def set_flow_run(
     database: Database, leg: RunRef, flow_run_id: UUID, *, instead_of: UUID | None = None
 ) -> bool:
@@ -180,3 +243,23 @@ async def unstarted_legs(session: AsyncSession, *, limit: int) -> Sequence[Campa
         .limit(limit)
     )
     return list(await session.exec(query))
+
+
+async def cancelled_legs(session: AsyncSession, *, limit: int) -> Sequence[CampaignRun]:
+    """Companions that were cancelled, and whose flow run may not know it yet."""
+    query = (
+        select(CampaignRun)
+        .where(
+            col(CampaignRun.lead_run_id).is_not(None),
+            col(CampaignRun.flow_run_id).is_not(None),
+            col(CampaignRun.ended_at).is_(None),
+            col(CampaignRun.state) == RunState.CANCELLED.value,
+        )
+        .limit(limit)
+    )
+    return list(await session.exec(query))
+
+
+def is_under_way(run: CampaignRun) -> bool:
+    """Whether the run has neither ended nor been cancelled."""
+    return run.state in _UNDER_WAY

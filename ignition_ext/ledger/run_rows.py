@@ -92,7 +92,15 @@ def ends_by(request: RunRequest, now: datetime) -> datetime | None:
 
 
 async def requested_run(session: AsyncSession, request: RunRequest) -> CampaignRun | None:
-    """The row, locked until the transaction ends."""
+    """The row, locked until the transaction ends.
+
+    Raises:
+        NotFoundError: the companion that it asks for is not there.
+    """
+    if request.leg is not None:
+        leg = await required_run(session, request.leg)
+        _require_leg(leg, request)
+        return leg
     if request.flow_run_id is not None:
         row = await locked_run(session, col(CampaignRun.flow_run_id) == request.flow_run_id)
         if row is not None:
@@ -104,6 +112,20 @@ async def requested_run(session: AsyncSession, request: RunRequest) -> CampaignR
         (col(CampaignRun.campaign_id) == request.campaign_id)
         & (col(CampaignRun.scheduled_at) == request.scheduled_at),
     )
+
+
+def _require_leg(row: CampaignRun, request: RunRequest) -> None:
+    """Raise unless the run is a companion that this flow run may work on."""
+    if row.lead_run_id is None or row.campaign_id != request.campaign_id:
+        raise NotFoundError(
+            f"the run {row.id} is no second channel of that campaign.",
+            mend="Leave the parameter leg empty: a run makes the flow run of its companion itself.",
+        )
+    if row.flow_run_id not in (None, request.flow_run_id):
+        raise ConflictError(
+            f"the run {row.id} has the flow run {row.flow_run_id}.",
+            mend="Retry that one in Prefect: it sends what is still sendable.",
+        )
 
 
 async def insert_run(

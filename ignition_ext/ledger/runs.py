@@ -20,6 +20,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from ignition_ext import audit
 from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
+from ignition_ext.ledger.legs import steer_companions
 from ignition_ext.ledger.rows import clean
 from ignition_ext.ledger.run_rows import (
     NAME_LENGTH,
@@ -93,6 +94,10 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
                 "ended_at": None,
                 "ends_by": ends_by(request, now),
             }
+        if request.leg is not None:
+            values |= {"flow_run_id": request.flow_run_id}
+            if row.prefect_attempts == 0:
+                values |= {"ends_by": ends_by(request, now)}
         if before is RunState.SKIPPED:
             values |= {
                 "flow_run_id": request.flow_run_id,
@@ -117,7 +122,7 @@ async def open_run(database: Database, request: RunRequest, *, actor: str) -> Op
             snapshot_done=row.snapshot_at is not None,
             resumed=resumed,
             prefect_attempts=row.prefect_attempts + 1,
-            ends_by=ends_by(request, now) if state is not before else row.ends_by,
+            ends_by=values.get("ends_by", row.ends_by),
         )
 
 
@@ -125,7 +130,9 @@ def _reopened(row: CampaignRun, request: RunRequest) -> RunState:
     state = RunState(row.state)
     if state is RunState.SKIPPED:
         return RunState.OPEN
-    is_its_own = request.flow_run_id is not None and row.flow_run_id == request.flow_run_id
+    is_its_own = request.flow_run_id is not None and (
+        row.flow_run_id == request.flow_run_id or request.leg is not None
+    )
     if state in (RunState.COMPLETED, RunState.FAILED):
         return RunState.OPEN if is_its_own else state
     if state is RunState.CANCELLED and row.ended_at is not None and is_its_own:
@@ -202,8 +209,9 @@ async def set_run_state(
 ) -> RunRef:
     """Pause, resume or cancel a run: senders see it at their next claim and before each intent.
 
-    What is still open in a cancelled run is settled by :meth:`Ledger.cancel_open`. Asking for
-    the state that a run is in changes nothing.
+    So do those of the second channel that it leads, from the same transaction on; what leads a run
+    is left alone. What is still open in a cancelled run is settled by :meth:`Ledger.cancel_open`.
+    Asking for the state that a run is in changes nothing.
 
     Raises:
         NotFoundError: there is no such run.
@@ -243,6 +251,7 @@ async def set_run_state(
             before={"state": before.value},
             after={"state": state.value, "reason": reason},
         )
+        await steer_companions(session, row.id, state, reason=reason, actor=actor)
         return run_ref(row)
 
 
@@ -282,7 +291,11 @@ async def _latest(session: AsyncSession, reference: str) -> CampaignRun:
         select_model(CampaignRun)
         .join(Campaign, col(Campaign.id) == col(CampaignRun.campaign_id))
         .join(Tenant, col(Tenant.id) == col(Campaign.tenant_id))
-        .where(col(Tenant.name) == tenant, col(Campaign.name) == name)
+        .where(
+            col(Tenant.name) == tenant,
+            col(Campaign.name) == name,
+            col(CampaignRun.lead_run_id).is_(None),
+        )
         .order_by(col(CampaignRun.run_at).desc(), col(CampaignRun.id).desc())
         .limit(1)
     )

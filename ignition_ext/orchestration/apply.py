@@ -46,6 +46,7 @@ from ignition_ext.orchestration.deployments import (
 )
 from ignition_ext.orchestration.pools import find_pool
 from ignition_ext.orchestration.timetables import read_timetable
+from ignition_ext.values import Channel
 
 PREFECT_SECONDS = 20.0
 """How long Prefect may take while our rows are locked: less than other writers wait for SQLite."""
@@ -110,16 +111,24 @@ async def plan(
     spec = campaign_deployment(definition, timezone=tenant.timezone)
     blame = Blame(file)
     seen = set() if seen is None else seen
-    if spec.pool not in seen:
-        await find_pool(client, spec.pool)
-    block = (definition.block, definition.message_channel)
-    try:
-        if block not in seen:
-            await find_block(client, *block)
-    except IgnitionError as error:
-        raise blame.on(error, "block") from error
-    seen |= {spec.pool, block}
+    for channel in definition.legs:
+        if channel.value not in seen:
+            await find_pool(client, channel.value)
+        seen.add(channel.value)
+        field = ("block",) if channel is definition.message_channel else ("sms", "block")
+        try:
+            await _require_block(client, definition.leg(channel).block, channel, seen)
+        except IgnitionError as error:
+            raise blame.on(error, *field) from error
     return Plan(file=file, definition=definition, tenant=tenant, deployment=spec)
+
+
+async def _require_block(
+    client: PrefectClient, name: str, channel: Channel, seen: set[object]
+) -> None:
+    if (name, channel) not in seen:
+        await find_block(client, name, channel)
+    seen.add((name, channel))
 
 
 async def in_chain_order(database: Database, plans: Sequence[Plan]) -> list[Plan]:

@@ -13,16 +13,26 @@ from prefect.states import Scheduled
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.database import Database
 from ignition_ext.errors import ConfigurationError
-from ignition_ext.ledger.legs import set_flow_run
+from ignition_ext.ledger.legs import (
+    cancelled_legs,
+    is_under_way,
+    set_flow_run,
+    unstarted_legs,
+)
 from ignition_ext.ledger.revival import take_revival
 from ignition_ext.ledger.run_rows import read_run, run_ref
+from ignition_ext.ledger.runs import mirror
 from ignition_ext.models import CampaignRun
+from ignition_ext.models.types import utc_now
 from ignition_ext.orchestration.deployments import FLOW, find_deployment
 from ignition_ext.orchestration.mirror import campaign_of
+from ignition_ext.orchestration.runs import ask_to_cancel
 from ignition_ext.values import Channel, RunState
 
 KEY = "ignition-leg"
 """What the idempotency key of a companion's flow run begins with: one flow run a companion."""
+AT_ONCE = 200
+"""Companions that are looked after at once; the rest waits for the next minute."""
 CONTINUED = "run.continued"
 
 
@@ -66,6 +76,56 @@ async def start_leg(
         return False
     await client.set_flow_run_state(known.id, Scheduled(message=reason), force=True)
     return True
+
+
+async def start_waiting_legs(
+    database: Database, client: PrefectClient, *, actor: str
+) -> dict[str, str]:
+    """Start the companions that have their audience and no flow run; what was done, by name.
+
+    One whose lead is worked on without a deployment is left to that, as long as it goes on.
+    """
+    async with database.read() as session:
+        waiting = await unstarted_legs(session, limit=AT_ONCE)
+        leads = {leg.id: await read_run(session, leg.lead_run_id or leg.id) for leg in waiting}
+    done: dict[str, str] = {}
+    for leg in waiting:
+        lead = leads[leg.id]
+        if is_under_way(lead) and await _is_worked_on_here(client, lead.flow_run_id):
+            continue
+        try:
+            if await start_leg(database, client, leg.id, reason="it waited", actor=actor):
+                done[leg.flow_run_name] = "its second channel was started"
+        except ConfigurationError as error:
+            done[leg.flow_run_name] = f"{error.message} {error.mend}"
+    return done
+
+
+async def end_cancelled_legs(database: Database, client: PrefectClient) -> dict[str, str]:
+    """Tell Prefect of companions that were cancelled with their leads; what was done, by name."""
+    async with database.read() as session:
+        legs = await cancelled_legs(session, limit=AT_ONCE)
+    done: dict[str, str] = {}
+    for leg in legs:
+        known = await _flow_run(client, leg.flow_run_id)
+        if known is None or known.state is None or known.state.is_final():
+            ended = known.state.timestamp if known is not None and known.state else utc_now()
+            name = known.state_name if known is not None else leg.prefect_state
+            await mirror(database, run_ref(leg), prefect_state=name or "", ended_at=ended)
+        elif not known.state.is_cancelling():
+            await ask_to_cancel(client, known.id)
+            done[leg.flow_run_name] = "cancelled with the run that leads it"
+    return done
+
+
+async def _is_worked_on_here(client: PrefectClient, flow_run_id: UUID | None) -> bool:
+    known = await _flow_run(client, flow_run_id)
+    return (
+        known is not None
+        and known.deployment_id is None
+        and known.state is not None
+        and not known.state.is_final()
+    )
 
 
 async def _make(database: Database, client: PrefectClient, leg: CampaignRun) -> bool:

@@ -22,6 +22,7 @@ from ignition_ext.costs.actual import cost_status
 from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.legs import companions_of, is_under_way
 from ignition_ext.ledger.runs import find_run, set_run_state
 from ignition_ext.models import Campaign, CampaignRun, Tenant
 from ignition_ext.models.types import utc_now
@@ -47,6 +48,18 @@ ENDED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegStatus:
+    """The other channel of a run, as the status of the one names it."""
+
+    run_id: UUID
+    flow_run_id: UUID | None
+    flow_run_name: str
+    channel: str
+    state: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatus:
     """How a run stands; the document that ``campaign status --json`` prints.
 
@@ -55,6 +68,9 @@ class RunStatus:
         state: open, paused, cancelled, completed, failed, or scheduled before it began.
         state_reason: why, where there is something to say.
         prefect_state: the flow run's state as last seen.
+        channel: of the messages counted here; empty while no worker has begun it.
+        lead_run_id: the run that this one is the second channel of.
+        other_leg: how the run on the campaign's other channel stands; None where there is none.
         counts: messages in each state, and ``total``.
         rate: messages a second that a server took, from start to end or now; None before any.
         steps: how far a run in steps is, and why it stopped; None for others.
@@ -78,6 +94,9 @@ class RunStatus:
     rate: float | None
     steps: StepStatus | None = None
     cost: Mapping[str, Any] | None = None
+    channel: str = ""
+    lead_run_id: UUID | None = None
+    other_leg: LegStatus | None = None
 
 
 async def run_status(
@@ -96,6 +115,7 @@ async def run_status(
     async with database.read() as session:
         row = await find_run(session, reference)
         campaign = await _campaign_of(session, row)
+        other = await _other_leg(session, row)
     counts = await open_ledger(database).counts(reference_of(row))
     return RunStatus(
         campaign=campaign,
@@ -115,6 +135,26 @@ async def run_status(
         rate=rate(counts, row.started_at, row.ended_at or utc_now()),
         steps=step_status(await read_steps(database, row.id), row.state),
         cost=await cost_status(database, reference_of(row), computes=computes_cost),
+        channel=row.channel,
+        lead_run_id=row.lead_run_id,
+        other_leg=None if other is None else await _leg_status(database, other),
+    )
+
+
+async def _other_leg(session: AsyncSession, row: CampaignRun) -> CampaignRun | None:
+    if row.lead_run_id is not None:
+        return await session.get(CampaignRun, row.lead_run_id)
+    return next(iter(await companions_of(session, row.id)), None)
+
+
+async def _leg_status(database: Database, row: CampaignRun) -> LegStatus:
+    return LegStatus(
+        run_id=row.id,
+        flow_run_id=row.flow_run_id,
+        flow_run_name=row.flow_run_name,
+        channel=row.channel,
+        state=row.state,
+        counts=with_total(await open_ledger(database).counts(reference_of(row))),
     )
 
 
@@ -182,6 +222,13 @@ async def resume(database: Database, reference: str, *, actor: str) -> CampaignR
     return await _steer(database, reference, RunState.OPEN, actor)
 
 
+async def wake_all(database: Database, client: PrefectClient, run: CampaignRun) -> bool:
+    """Let a run and its second channel, where they wait in Prefect, start again now."""
+    async with database.read() as session:
+        runs = [run, *await companions_of(session, run.id)]
+    return any([await wake(client, one) for one in runs])
+
+
 async def wake(client: PrefectClient, run: CampaignRun) -> bool:
     """Let a run that waits in Prefect start again now; returns whether it waited.
 
@@ -220,12 +267,20 @@ async def cancel(
     if row is None:
         await _cancel_scheduled(database, client, reference, actor=actor)
         return None
-    if row.state in (RunState.COMPLETED, RunState.FAILED, RunState.SKIPPED):
+    legs = await _legs_under_way(database, row)
+    ended = row.state in (RunState.COMPLETED, RunState.FAILED, RunState.SKIPPED)
+    if ended and not legs:
         raise ConflictError(f"the run {row.id} has ended: {row.state}.", mend="Nothing is left.")
-    await cancel_run(database, reference_of(row), reason=f"cancelled by {actor}", actor=actor)
-    if row.flow_run_id is not None:
-        await _ask_to_cancel(client, row.flow_run_id)
+    for one in legs if ended else [row, *legs]:
+        await cancel_run(database, reference_of(one), reason=f"cancelled by {actor}", actor=actor)
+        if one.flow_run_id is not None:
+            await ask_to_cancel(client, one.flow_run_id)
     return row.id
+
+
+async def _legs_under_way(database: Database, row: CampaignRun) -> list[CampaignRun]:
+    async with database.read() as session:
+        return [leg for leg in await companions_of(session, row.id) if is_under_way(leg)]
 
 
 async def find_flow_run(client: PrefectClient, reference: str) -> FlowRun | None:
@@ -255,7 +310,7 @@ async def _cancel_scheduled(
         raise ConflictError(
             f"the run {reference} has ended: {flow_run.state.name}.", mend="Nothing is left to do."
         )
-    await _ask_to_cancel(client, flow_run.id)
+    await ask_to_cancel(client, flow_run.id)
     query = select(Campaign).where(Campaign.prefect_deployment_id == flow_run.deployment_id)
     async with database.write() as session:
         campaign = (await session.exec(query)).first()
@@ -270,7 +325,7 @@ async def _cancel_scheduled(
             )
 
 
-async def _ask_to_cancel(client: PrefectClient, flow_run_id: UUID) -> None:
+async def ask_to_cancel(client: PrefectClient, flow_run_id: UUID) -> None:
     """Move the flow run to Cancelling, unless it has ended; its worker then stops the process."""
     try:
         flow_run = await client.read_flow_run(flow_run_id)
@@ -282,9 +337,13 @@ async def _ask_to_cancel(client: PrefectClient, flow_run_id: UUID) -> None:
 
 
 async def _steer(database: Database, reference: str, state: RunState, actor: str) -> CampaignRun:
+    """Ask it of a run, or where that has ended of its second channel that has not."""
     async with database.read() as session:
         row = await find_run(session, reference)
-    await set_run_state(database, row.id, state, reason=f"{state.value} by {actor}", actor=actor)
+    legs = [] if is_under_way(row) else await _legs_under_way(database, row)
+    for one in legs or [row]:
+        reason = f"{state.value} by {actor}"
+        await set_run_state(database, one.id, state, reason=reason, actor=actor)
     return row
 
 

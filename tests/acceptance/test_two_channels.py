@@ -1,0 +1,187 @@
+"""Campaigns with two channels: each leg a run of its own, counted where its messages arrive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from sqlmodel import col, select
+
+from blocks import SmppGateway, SmtpServer
+from flows.campaign import campaign
+from ignition_ext.campaigns.parameters import CampaignParameters
+from ignition_ext.consent.preferences import Choices, set_preferences
+from ignition_ext.database import Database
+from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
+from ignition_ext.devtools.smsc import SmscSimulator
+from ignition_ext.devtools.stack import PrefectServer
+from ignition_ext.ledger import open_ledger
+from ignition_ext.models import CampaignRun
+from ignition_ext.orchestration.apply import carry_out, plan
+from ignition_ext.orchestration.client import prefect_client
+from ignition_ext.orchestration.mirror import reference_of
+from ignition_ext.orchestration.runs import run_status
+from ignition_ext.templates.store import push
+from ignition_ext.tenants import create_tenant
+from ignition_ext.values import Channel
+
+pytestmark = pytest.mark.timeout(600)
+
+MANY = 200
+
+
+@dataclass
+class Stage:
+    """A tenant with a template for both channels, a mail server and an SMSC."""
+
+    client: PrefectClient
+    database: Database
+    smtp: CaptureSmtpServer
+    smsc: SmscSimulator
+    folder: Path
+    tenant: str
+    environment: dict[str, str]
+
+    async def apply(self, *rows: str, **more: str) -> UUID:
+        """Store the campaign with these recipients; the deployment's id."""
+        (self.folder / "people.csv").write_text("\n".join(["email,phone,name", *rows, ""]))
+        said = {
+            "name": "news",
+            "tenant": self.tenant,
+            "channel": "both",
+            "audience": "{csv: people.csv}",
+            "template": "news",
+            "block": f"{self.tenant}-mail",
+            "from": "Acme <news@acme.example>",
+            "sms": f"{{block: {self.tenant}-sms, from: ACME}}",
+            **more,
+        }
+        file = self.folder / "news.yaml"
+        file.write_text("".join(f"{key}: {value}\n" for key, value in said.items()))
+        planned = await plan(self.database, self.client, file, environment="dev")
+        assert planned is not None
+        done = await carry_out(self.database, self.client, planned, actor="test")
+        return done.deployment_id
+
+    async def run_here(self) -> State[Any]:
+        wanted = CampaignParameters(campaign=f"{self.tenant}/news")
+        return await campaign(wanted, return_state=True)
+
+    async def legs(self) -> dict[str, CampaignRun]:
+        """The runs by channel; there is one of each at most."""
+        async with self.database.read() as session:
+            rows = list(await session.exec(select(CampaignRun).order_by(col(CampaignRun.channel))))
+        assert len({row.channel for row in rows}) == len(rows)
+        return {row.channel: row for row in rows}
+
+    async def counts(self, channel: str) -> dict[str, int]:
+        counts = await open_ledger(self.database).counts(reference_of((await self.legs())[channel]))
+        return {state.value: count for state, count in counts.items() if count}
+
+    def mails(self) -> Counter[str]:
+        return Counter(message.recipients[0] for message in self.smtp.accepted)
+
+    def texts(self) -> Counter[str]:
+        return Counter(submit.destination for submit in self.smsc.submits)
+
+    async def like(self, channel: Channel, address: str, best: Channel) -> None:
+        async with self.database.write() as session:
+            await set_preferences(
+                session,
+                tenant_id=1,
+                channel=channel,
+                address=address,
+                choices=Choices(preferred=best),
+                actor="test",
+            )
+
+    async def ended(self, flow_run_id: UUID | None, *names: str, runs: int = 1) -> FlowRun:
+        """The flow run, once it is in one of these states for the given time."""
+        assert flow_run_id is not None
+
+        async def look() -> FlowRun | None:
+            run = await self.client.read_flow_run(flow_run_id)
+            return run if run.state_name in names and run.run_count >= runs else None
+
+        found: FlowRun = await wait_until(look)
+        return found
+
+
+async def wait_until(look: Callable[[], Awaitable[Any]], seconds: float = 120) -> Any:
+    """The first answer that is not empty."""
+    async with asyncio.timeout(seconds):
+        while not (found := await look()):  # noqa: ASYNC110 - the condition is a server's
+            await asyncio.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+async def stage(
+    prefect: PrefectServer,
+    sqlite_database_url: str,
+    tmp_path: Path,
+    tenant_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Stage]:
+    environment = {
+        "IGNITION_DATABASE_URL": sqlite_database_url,
+        "IGNITION_CONTROL_SECONDS": "0.2",
+        "IGNITION_DRAIN_SECONDS": "5",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    template = tmp_path / "news"
+    template.mkdir()
+    (template / "subject.txt").write_text("News for {{ name }}")
+    (template / "body.txt").write_text("Hello {{ name }}")
+    (template / "sms.txt").write_text("Hello {{ name }}")
+    database = Database(sqlite_database_url)
+    await create_tenant(database, name=tenant_name, region="DE", actor="test")
+    await push(database, tenant=tenant_name, folder=template, actor="test", publish=True)
+    async with prefect_client() as client, CaptureSmtpServer() as smtp, SmscSimulator() as smsc:
+        await SmtpServer(host="127.0.0.1", port=smtp.port, security="none").asave(
+            f"{tenant_name}-mail", client=client
+        )
+        await SmppGateway(
+            host="127.0.0.1", port=smsc.port, system_id=smsc.system_id, password=smsc.password
+        ).asave(f"{tenant_name}-sms", client=client)
+        yield Stage(client, database, smtp, smsc, tmp_path, tenant_name, environment)
+    await database.close()
+
+
+async def test_each_recipient_gets_both_the_one_there_is_or_the_one_liked_best(
+    stage: Stage,
+) -> None:
+    """A run without workers drives its second channel itself; the far side has what was meant."""
+    await stage.apply(
+        "ada@example.com,+491701234501,Ada",
+        "bob@example.com,,Bob",
+        ",+491701234503,Cid",
+        "dea@example.com,+491701234504,Dea",
+        "eve@example.com,+491701234505,Eve",
+    )
+    await stage.like(Channel.EMAIL, "dea@example.com", Channel.SMS)
+    await stage.like(Channel.SMS, "+491701234505", Channel.EMAIL)
+    state = await stage.run_here()
+
+    assert (state.name, state.message) == ("Completed", "3 sent")
+    assert stage.mails() == Counter(["ada@example.com", "bob@example.com", "eve@example.com"])
+    assert stage.texts() == Counter(["491701234501", "491701234503", "491701234504"])
+    legs = await stage.legs()
+    lead, companion = legs["email"], legs["sms"]
+    assert (lead.state, companion.state) == ("completed", "completed")
+    assert (lead.lead_run_id, companion.lead_run_id) == (None, lead.id)
+    assert (lead.skipped, companion.skipped) == (1, 1)
+    assert companion.flow_run_name == f"{lead.flow_run_name} sms"
+    status = await run_status(stage.database, f"{stage.tenant}/news")
+    assert status.run_id == lead.id
+    assert status.other_leg is not None
+    assert (status.other_leg.run_id, status.other_leg.counts["total"]) == (companion.id, 3)
