@@ -6,11 +6,14 @@ named here: a table that comes later is looked through without anybody thinking 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
+import idna
+import phonenumbers
 from sqlalchemy import (
     JSON,
     Column,
@@ -66,25 +69,76 @@ KEPT = frozenset(
         "forgotten_address",
     }
 )
+_ASCII = re.compile(r"[!-\[\]-~]+")
+"""Without the backslash, which is JSON's mark for what is not."""
 HOLDS_TEXT = (String, AutoString, LargeBinary, JSON)
 WORDS = frozenset({"data", "detail", "octets", "raw", "report", "text", "user_agent", "ip"})
 """Columns that are emptied whole in a row that is about the person."""
 
 
+ADDRESSED = frozenset({"address", "destination", "source"})
+"""Columns that hold an address and nothing else, as an SMSC or a mail server spelled it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Person:
-    """Whom to look for: addresses without a plus sign, and messages to them."""
+    """Whom to look for.
 
-    addresses: Sequence[str]
+    Attributes:
+        hints: what SQL looks for: in each spelling of an address, and of plain ASCII, since
+            databases lower, escape and print other characters each in their own way.
+        message_ids: of messages to the person.
+        pattern: the addresses in a text.
+        spelled: all that may be said where an address stands alone: national numbers as well.
+    """
+
+    hints: Sequence[str]
     message_ids: Collection[Any]
     pattern: re.Pattern[str]
+    spelled: re.Pattern[str]
 
 
-def _person(addresses: Sequence[str], message_ids: Collection[Any]) -> _Person:
-    bare = [address.removeprefix("+") for address in addresses]
-    spellings = "|".join(map(re.escape, bare))
-    pattern = re.compile(rf"(?<![\w.+-])\+?(?:{spellings})(?![\w-]|\.\w)", re.IGNORECASE)
-    return _Person(bare, message_ids, pattern)
+def _person(addresses: Mapping[Channel, str], message_ids: Collection[Any]) -> _Person:
+    words, alone, hints = list[str](), list[str](), list[str]()
+    for channel, address in addresses.items():
+        match channel:
+            case Channel.EMAIL:
+                spellings = _email_spellings(address)
+                words += map(re.escape, spellings)
+                hints += [max(_ASCII.findall(one), key=len) for one in spellings]
+            case Channel.SMS:
+                national, significant = _national_spellings(address)
+                words.append(rf"(?:\+|00)?{address.removeprefix('+')}")
+                alone += [national, significant]
+                hints.append(significant)
+            case _:
+                assert_never(channel)
+    return _Person(sorted(set(hints)), message_ids, _pattern(words), _pattern(words + alone))
+
+
+def _pattern(spellings: Sequence[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.+-])(?:{'|'.join(spellings)})(?![\w-]|\.\w)", re.IGNORECASE)
+
+
+def _email_spellings(address: str) -> list[str]:
+    """With the domain in either form, also as JSON writes what is not ASCII."""
+    local, _, domain = address.rpartition("@")
+    found = [address, f"{local}@{_shown_domain(domain)}"]
+    return list(dict.fromkeys([*found, *(json.dumps(one)[1:-1] for one in found)]))
+
+
+def _shown_domain(domain: str) -> str:
+    try:
+        return idna.decode(domain)
+    except UnicodeError:
+        return domain
+
+
+def _national_spellings(number: str) -> tuple[str, str]:
+    """As it is dialled at home, and without the digits that are for dialling only."""
+    parsed = phonenumbers.parse(number)
+    national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+    return re.sub(r"\D", "", national), phonenumbers.national_significant_number(parsed)
 
 
 async def remove_traces(
@@ -95,7 +149,8 @@ async def remove_traces(
 ) -> Mapping[str, int]:
     """Remove a person from all tables that are not exempt; how many rows of each changed.
 
-    Rows that belong to no tenant are looked through as well. Each table is read whole.
+    Rows that belong to no tenant are looked through as well: texts of which nobody could tell
+    whose they are, mails that fit no message. Each table is read whole.
 
     Args:
         connection: in a transaction.
@@ -103,7 +158,7 @@ async def remove_traces(
         addresses: the person's, in the spelling of audiences.
         message_ids: of messages to the person.
     """
-    whom = _person(list(addresses.values()), message_ids)
+    whom = _person(addresses, message_ids)
     changed: dict[str, int] = {}
     for table in _tables():
         rows = await _find(connection, table, tenant_id, whom)
@@ -134,9 +189,9 @@ async def _find(
     connection: AsyncConnection, table: Table, tenant_id: int, whom: _Person
 ) -> Sequence[Row[Any]]:
     tests: list[ColumnElement[bool]] = [
-        _as_text(connection, column).icontains(address, autoescape=True)
+        _as_text(connection, column).icontains(hint, autoescape=True)
         for column in _columns(table)
-        for address in whom.addresses
+        for hint in whom.hints
     ]
     if "message_id" in table.c and whom.message_ids:
         tests.append(table.c.message_id.in_(list(whom.message_ids)))
@@ -157,26 +212,29 @@ async def _clean(connection: AsyncConnection, table: Table, row: Row[Any], whom:
 
     Returns whether anything changed.
     """
-    pattern, found = whom.pattern, row._mapping
+    found = row._mapping
     here = [column == found[column.name] for column in table.primary_key]
-    named = {name for name, value in found.items() if _is_address(value, pattern)}
+    named = {name for name, value in found.items() if _is_address(name, value, whom)}
     if named & {column.name for column in table.primary_key}:
         await connection.execute(delete(table).where(*here))
         return True
     is_theirs = named or found.get("message_id") in set(whom.message_ids)
     changes: dict[str, Any] = {}
     for column in _columns(table):
-        value = found[column.name]
-        if is_theirs and column.name in WORDS:
-            changes[column.name] = _emptied(column, value)
-        elif (marked := _marked(value, pattern)) != value:
-            changes[column.name] = marked
+        name, value = column.name, found[column.name]
+        if name in named:
+            changes[name] = MARK
+        elif is_theirs and name in WORDS:
+            changes[name] = _emptied(column, value)
+        elif (marked := _marked(value, whom.pattern)) != value:
+            changes[name] = marked
     if changes:
         await connection.execute(update(table).where(*here).values(**changes))
     return bool(changes)
 
 
-def _is_address(value: Any, pattern: re.Pattern[str]) -> bool:
+def _is_address(name: str, value: Any, whom: _Person) -> bool:
+    pattern = whom.spelled if name in ADDRESSED else whom.pattern
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
@@ -192,7 +250,8 @@ def _marked(value: Any, pattern: re.Pattern[str]) -> Any:
             return pattern.sub(MARK, value)
         case bytes():
             # What is no text in this encoding stays as it is.
-            return pattern.sub(MARK, value.decode("latin-1")).encode("latin-1")
+            text = value.decode("utf-8", "surrogateescape")
+            return pattern.sub(MARK, text).encode("utf-8", "surrogateescape")
         case dict():
             return {_marked(key, pattern): _marked(item, pattern) for key, item in value.items()}
         case list():
