@@ -20,6 +20,8 @@ from ignition_ext.channels.smpp.desk import Inbox, Store
 from ignition_ext.channels.smpp.slot import Slot, no_limit
 from ignition_ext.errors import ConfigurationError
 
+_TLV_TAG = r"^(0[xX][0-9A-Fa-f]{1,4}|[1-9][0-9]{0,3}|[1-5][0-9]{4})$"
+"""Two octets, as providers' guides write them: hexadecimal, or decimal where that is how."""
 _BIND_WORDS = {"trx": "transceiver", "tx": "transmitter", "rx": "receiver"}
 
 
@@ -45,6 +47,7 @@ class SmppGateway(Block):
         dest_ton: Type of number of the recipient.
         dest_npi: Numbering plan of the recipient.
         receipt_id_format: How receipts write message ids.
+        text_id_tlv: In which TLV the SMSC numbers texts from handsets.
         response_timeout: Seconds to wait for an answer.
         enquire_link: Seconds of silence after which the link is probed.
         max_parts: Most parts that one text may need.
@@ -195,6 +198,14 @@ class SmppGateway(Block):
         " when the answer is hexadecimal and the receipt decimal, dec_to_hex the other way round,"
         " auto tries all.",
     )
+    text_id_tlv: str | None = Field(
+        default=None,
+        pattern=_TLV_TAG,
+        title="TLV of texts' ids",
+        description="The TLV in which the provider numbers texts from handsets, such as 0x1502 (see"
+        " its SMPP guide), so that one brought twice is known from the same words said twice. Empty"
+        " where it does not.",
+    )
     response_timeout: float = Field(
         default=30,
         gt=0,
@@ -276,6 +287,7 @@ class SmppGateway(Block):
             dest_ton=self.dest_ton,
             dest_npi=self.dest_npi,
             receipt_id_format=ReceiptIdFormat(self.receipt_id_format),
+            text_id_tlv=int(self.text_id_tlv, 0) if self.text_id_tlv else None,
             response_timeout=self.response_timeout,
             enquire_link=self.enquire_link,
             max_parts=self.max_parts,
@@ -302,7 +314,7 @@ class SmppGateway(Block):
             slot: entered around each bind, where binds are counted.
             senders: how many share the block's binds; each opens no more than its part, rounded
                 up, so that none has to wait for another to end.
-            on_incoming: stores texts from handsets; acknowledged when it returned.
+            on_incoming: where texts from handsets go; acknowledged when they are stored.
         """
         options = self.options(drain_seconds=drain_seconds)
         options = replace(options, binds=-(-options.binds // senders))

@@ -100,7 +100,7 @@ async def _sms(plan: CampaignPlan, run: RunRef, settings: Settings) -> AnySender
                 receipt_linger=RECEIPT_LINGER_SECONDS if last else 0,
                 slot=slots,
                 senders=plan.senders,
-                on_incoming=inbox.store,
+                on_incoming=inbox,
             )
 
         sender: Sender[Any] = Sender(

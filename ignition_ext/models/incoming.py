@@ -72,6 +72,9 @@ class InboundMessage(SQLModel, table=True):
     action: str = Field(default="", sa_type=varchar(40), description="What was done.")
     repeats: int = Field(default=0, description="Times that the SMSC brought it again.")
     digest: str = Field(default="", sa_type=varchar(64), description="Tells one from a repeat.")
+    acknowledged_at: datetime | None = Field(
+        default=None, sa_type=UtcDateTime, description="Since when the SMSC has our answer."
+    )
 
 
 class InboundPart(SQLModel, table=True):

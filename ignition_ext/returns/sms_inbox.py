@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import text as sql
+from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.channels.smpp import Alphabet
-from ignition_ext.channels.smpp.incoming import SmsFragment
+from ignition_ext.channels.smpp.incoming import Identity, SmsFragment
 from ignition_ext.channels.smpp.incoming_text import join_text
 from ignition_ext.database import Database, database_now
 from ignition_ext.ledger.rows import clean
@@ -25,6 +26,8 @@ from ignition_ext.schema import database_errors
 REPEAT = timedelta(hours=1)
 """An SMSC that got no answer brings the same again within seconds, after an outage of ours within
 minutes. The same words later are said anew."""
+NUMBERED_REPEAT = timedelta(days=3)
+"""The same where the SMSC numbers texts: as long as one keeps what nobody takes."""
 PATIENCE = timedelta(minutes=30)
 """How long parts wait for those that are missing; networks deliver within seconds, a handset
 without coverage within minutes. A keyword has one part."""
@@ -71,6 +74,29 @@ class SmsInbox:
         if replies:
             self._wake()
 
+    async def acknowledged(self, fragments: Sequence[SmsFragment]) -> None:
+        """The SMSC has our answers to these: the same words from now on are said anew.
+
+        Raises:
+            DatabaseError: the database is away; they count as brought again if they come again.
+        """
+        with database_errors(self._database):
+            async with self._database.write() as session:
+                now = await database_now(session)
+                for bind in sorted({one.bind for one in fragments if not one.reference}):
+                    digests = {one.digest for one in fragments if one.bind == bind}
+                    statement = (
+                        update(InboundMessage)
+                        .where(
+                            col(InboundMessage.bind) == bind,
+                            col(InboundMessage.digest).in_(digests),
+                            col(InboundMessage.received_at) > now - REPEAT,
+                            col(InboundMessage.acknowledged_at).is_(None),
+                        )
+                        .values(acknowledged_at=now)
+                    )
+                    await session.exec(statement)
+
     async def sweep(self, bind: str) -> int:
         """Store what there is of texts whose other parts are overdue; returns how many.
 
@@ -92,12 +118,7 @@ class SmsInbox:
     async def _take(self, session: AsyncSession, fragment: SmsFragment, now: datetime) -> int:
         if fragment.reference:
             return await self._take_part(session, fragment, now)
-        query = select(InboundMessage).where(
-            InboundMessage.bind == fragment.bind,
-            InboundMessage.digest == fragment.digest,
-            InboundMessage.received_at > now - REPEAT,
-        )
-        known = (await session.exec(query)).first()
+        known = await _known(session, fragment, now)
         if known is not None:
             known.repeats += 1
             session.add(known)
@@ -175,6 +196,25 @@ async def list_texts(
         query = query.where(InboundMessage.received_at >= since)
     query = query.order_by(col(InboundMessage.received_at).desc(), col(InboundMessage.id).desc())
     return (await session.exec(query.limit(limit))).all()
+
+
+async def _known(
+    session: AsyncSession, fragment: SmsFragment, now: datetime
+) -> InboundMessage | None:
+    """The text that this one repeats.
+
+    Where something numbers texts, that decides. Where nothing does, it is a repeat unless the SMSC
+    is known to have had our answer to the first: then it has no reason to bring it again.
+    """
+    window = NUMBERED_REPEAT if fragment.identity is Identity.ID else REPEAT
+    query = select(InboundMessage).where(
+        InboundMessage.bind == fragment.bind,
+        InboundMessage.digest == fragment.digest,
+        InboundMessage.received_at > now - window,
+    )
+    if fragment.identity is Identity.NONE:
+        query = query.where(col(InboundMessage.acknowledged_at).is_(None))
+    return (await session.exec(query)).first()
 
 
 async def _lock(session: AsyncSession, bind: str) -> None:

@@ -140,7 +140,7 @@ class _Post:
         self._listener = SmppListener(
             options,
             on_receipts=receipts_into(self._ledger),
-            on_incoming=self._inbox.store,
+            on_incoming=self._inbox,
             slot=self._slots(
                 options.bind_name,
                 options.binds,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ignition_ext.channels.smpp import codec, packed
 from ignition_ext.channels.smpp.incoming import SmsFragment, read_incoming
 from ignition_ext.channels.smpp.options import ReceiptIdFormat, SmppOptions
+from ignition_ext.channels.smpp.proof import PROMPT_SECONDS, Proofs
 from ignition_ext.channels.smpp.receipt import (
     SmppReceipt,
     comparable,
@@ -24,9 +26,29 @@ logger = logging.getLogger(__name__)
 
 Store = Callable[[Sequence[SmppReceipt]], Awaitable[None]]
 """Stores receipts; when it returns they are safe. It may see a receipt twice."""
-Inbox = Callable[[Sequence[SmsFragment]], Awaitable[None]]
-"""The same for texts from handsets, or parts of such."""
-_Waiting: TypeAlias = tuple[Session, codec.Header, SmppReceipt | SmsFragment]
+
+
+class Inbox(Protocol):
+    """Where texts from handsets go, or parts of such."""
+
+    async def store(self, fragments: Sequence[SmsFragment], /) -> None:
+        """Store them; when it returns they are safe. It may see one twice."""
+        ...
+
+    async def acknowledged(self, fragments: Sequence[SmsFragment], /) -> None:
+        """The SMSC knows that they were stored, and brings them no more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What came and has no answer yet; ``at`` is when, by the loop's clock."""
+
+    session: Session
+    header: codec.Header
+    item: SmppReceipt | SmsFragment
+    at: float
+
 
 _MOST_EARLY = 10_000
 """Receipts that came before their response, and those of other runs: only the first matter here,
@@ -54,6 +76,7 @@ class ReceiptDesk:
 
     def __init__(self, options: SmppOptions, store: Store | None, inbox: Inbox | None) -> None:
         self._options, self._store, self._inbox = options, store, inbox
+        self._proofs = None if inbox is None else Proofs(inbox.acknowledged)
         self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
         self._idle = asyncio.Event()
@@ -79,10 +102,8 @@ class ReceiptDesk:
             self.refused += 1
             session.respond(header, codec.RECEIVER_TEMPORARY_ERROR)
             return
-        item = (
-            self._read(deliver) if is_told else read_incoming(deliver, bind=self._options.bind_name)
-        )
-        self._waiting.append((session, header, item))
+        item = self._read(deliver) if is_told else self._read_text(deliver)
+        self._waiting.append(_Waiting(session, header, item, self.heard_at))
         self._idle.clear()
         self._some.set()
 
@@ -96,19 +117,25 @@ class ReceiptDesk:
 
     async def run(self) -> None:
         """Store and answer until cancelled."""
-        while True:
-            await self._some.wait()
-            batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-            if not self._waiting:
-                self._some.clear()
-            await self._handle([one for one in batch if isinstance(one[2], SmppReceipt)])
-            await self._handle([one for one in batch if isinstance(one[2], SmsFragment)])
-            if not self._waiting:
-                self._idle.set()
+        try:
+            while True:
+                await self._some.wait()
+                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+                if not self._waiting:
+                    self._some.clear()
+                await self._handle([one for one in batch if isinstance(one.item, SmppReceipt)])
+                await self._handle([one for one in batch if isinstance(one.item, SmsFragment)])
+                if not self._waiting:
+                    self._idle.set()
+        finally:
+            if self._proofs is not None:
+                await self._proofs.close()
 
     async def drained(self) -> None:
-        """Wait until nothing that came is unanswered."""
+        """Wait until nothing that came is unanswered, and the SMSC has the answers to texts."""
         await self._idle.wait()
+        if self._proofs is not None:
+            await self._proofs.settled()
 
     def _read(self, deliver: codec.Deliver) -> SmppReceipt:
         return read_receipt(
@@ -118,12 +145,16 @@ class ReceiptDesk:
             id_format=self._options.receipt_id_format,
         )
 
+    def _read_text(self, deliver: codec.Deliver) -> SmsFragment:
+        options = self._options
+        return read_incoming(deliver, bind=options.bind_name, id_tlv=options.text_id_tlv)
+
     async def _handle(self, batch: list[_Waiting]) -> None:
         """Store and answer what is of one kind."""
         if not batch:
             return
         try:
-            await self._keep([item for _, _, item in batch])
+            await self._keep([one.item for one in batch])
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, DatabaseError):
                 # One that cannot be stored must not hold up the others for ever.
@@ -137,20 +168,30 @@ class ReceiptDesk:
             self._answer(batch, codec.OK)
 
     async def _keep(self, items: Sequence[Any]) -> None:
-        store: Any = self._store if isinstance(items[0], SmppReceipt) else self._inbox
-        assert store is not None
-        await store(items)
+        if isinstance(items[0], SmppReceipt):
+            assert self._store is not None
+            await self._store(items)
+        else:
+            assert self._inbox is not None
+            await self._inbox.store(items)
 
     def _answer(self, batch: list[_Waiting], status: int) -> None:
-        for session, header, item in batch:
-            session.respond(header, status)
+        prompt = asyncio.get_running_loop().time() - PROMPT_SECONDS
+        texts: dict[Session, list[SmsFragment]] = {}
+        for one in batch:
+            one.session.respond(one.header, status)
             if status != codec.OK:
                 self.refused += 1
-            elif isinstance(item, SmppReceipt):
+            elif isinstance(one.item, SmppReceipt):
                 self.receipts += 1
-                self.awaited.received(item)
+                self.awaited.received(one.item)
             else:
                 self.texts += 1
+                if one.at >= prompt:
+                    texts.setdefault(one.session, []).append(one.item)
+        if self._proofs is not None:
+            for session, items in texts.items():
+                self._proofs.acknowledged(session, items)
 
 
 class Awaited:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from hashlib import sha256
 
-from ignition_ext.channels.smpp.codec import Deliver
+from ignition_ext.channels.smpp.codec import TLV_RECEIPTED_MESSAGE_ID, Deliver
 
 UDH_INDICATOR = 0x40
 TLV_SAR_REFERENCE, TLV_SAR_TOTAL, TLV_SAR_NUMBER = 0x020C, 0x020E, 0x020F
@@ -23,6 +24,14 @@ _BINARY_CODINGS = frozenset({0x02, 0x04})
 _CLASSES, _EIGHT_BIT = 0xF0, 0x04
 """Data coding with a message class (TS 23.038 section 4): bit 2 says eight-bit data."""
 _INTERNATIONAL = 1
+
+
+class Identity(StrEnum):
+    """What tells a text that is brought again from one that says the same."""
+
+    NONE = "none"
+    REFERENCE = "reference"
+    ID = "id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +49,8 @@ class SmsFragment:
         part: from 1.
         parts: how many there are.
         digest: equal for the same fragment, brought again.
+        identity: what the digest rests on besides the words: the SMSC's own id, the handset's
+            reference (user_message_reference, which counts to 255 in GSM), or nothing.
     """
 
     bind: str
@@ -55,6 +66,7 @@ class SmsFragment:
     part: int = 1
     parts: int = 1
     digest: str = ""
+    identity: Identity = Identity.NONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +80,14 @@ class _Header:
     has_ports: bool = False
 
 
-def read_incoming(deliver: Deliver, *, bind: str) -> SmsFragment:
-    """The fragment in a deliver_sm or data_sm; a header that makes no sense is taken as text."""
+def read_incoming(deliver: Deliver, *, bind: str, id_tlv: int | None = None) -> SmsFragment:
+    """The fragment in a deliver_sm or data_sm; a header that makes no sense is taken as text.
+
+    Args:
+        deliver: what came.
+        bind: where.
+        id_tlv: tag of a TLV in which this SMSC numbers texts, where it does.
+    """
     has_header = bool(deliver.esm_class & UDH_INDICATOR)
     header = _read_header(deliver.message) if has_header else _Header()
     reference, part, parts = header.reference, header.part, header.parts
@@ -90,7 +108,8 @@ def read_incoming(deliver: Deliver, *, bind: str) -> SmsFragment:
         reference=reference,
         part=part,
         parts=parts,
-        digest=_digest(deliver, bind),
+        digest=_digest(deliver, bind, id_tlv),
+        identity=_identity(deliver, id_tlv),
     )
 
 
@@ -161,8 +180,22 @@ def _is_place(part: int, parts: int) -> bool:
     return parts > 1 and 1 <= part <= parts
 
 
-def _digest(deliver: Deliver, bind: str) -> str:
+def _identity(deliver: Deliver, id_tlv: int | None) -> Identity:
+    if any(deliver.tlvs.get(tag, b"").strip(b"\0") for tag in _id_tags(id_tlv)):
+        return Identity.ID
+    # Some SMSCs fill it with zeros always.
+    if deliver.tlvs.get(TLV_USER_MESSAGE_REFERENCE, b"").strip(b"\0"):
+        return Identity.REFERENCE
+    return Identity.NONE
+
+
+def _id_tags(id_tlv: int | None) -> tuple[int, ...]:
+    return (TLV_RECEIPTED_MESSAGE_ID,) if id_tlv is None else (TLV_RECEIPTED_MESSAGE_ID, id_tlv)
+
+
+def _digest(deliver: Deliver, bind: str, id_tlv: int | None) -> str:
     own = [TLV_SAR_REFERENCE, TLV_SAR_TOTAL, TLV_SAR_NUMBER, TLV_USER_MESSAGE_REFERENCE]
+    own += [tag for tag in _id_tags(id_tlv) if tag in deliver.tlvs]
     facts = (
         bind,
         deliver.source.text,

@@ -35,7 +35,7 @@ class SmppListener:
     Args:
         options: where and how; a transmitter is bound as a receiver instead.
         on_receipts: stores receipts; when it returned they are acknowledged.
-        on_incoming: the same for texts from handsets.
+        on_incoming: where texts from handsets go, likewise.
         slot: entered before the bind is opened, left when it is closed for good.
         tell: called with words for people when something changed.
         waits: whether to go on waiting when the slot's own patience is at its end.

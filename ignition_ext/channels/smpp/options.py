@@ -44,6 +44,7 @@ class SmppOptions:
         rate: submit_sm a second and bind, None without a limit of ours.
         binds: parallel sessions.
         source_ton, source_npi, dest_ton, dest_npi: None for the rules of ``addresses``.
+        text_id_tlv: tag of the TLV in which the SMSC numbers texts from handsets, None without.
         response_timeout: an unanswered part is uncertain after this.
         enquire_link: idle time after which the link is probed.
         drain_timeout: how long answers are awaited after a stop.
@@ -73,6 +74,7 @@ class SmppOptions:
     dest_ton: int | None = None
     dest_npi: int | None = None
     receipt_id_format: ReceiptIdFormat = ReceiptIdFormat.AUTO
+    text_id_tlv: int | None = None
     replace_typography: bool = False
     wide_reference: bool = False
     max_parts: int = DEFAULT_MAX_PARTS

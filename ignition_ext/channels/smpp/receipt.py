@@ -98,10 +98,15 @@ class SmppReceipt:
 def is_receipt(deliver: Deliver) -> bool:
     """Whether a deliver_sm or data_sm is a receipt and not a message from a handset.
 
-    The text alone never makes one: anybody can send ``stat:DELIVRD`` by SMS.
+    The text alone never makes one: anybody can send ``stat:DELIVRD`` by SMS. Nor does
+    receipted_message_id alone: some SMSCs number handsets' messages with it.
     """
-    return (
-        deliver.esm_class & _TYPE_MASK in _RECEIPT_TYPES or TLV_RECEIPTED_MESSAGE_ID in deliver.tlvs
+    if deliver.esm_class & _TYPE_MASK in _RECEIPT_TYPES:
+        return True
+    if TLV_RECEIPTED_MESSAGE_ID not in deliver.tlvs:
+        return False
+    return TLV_MESSAGE_STATE in deliver.tlvs or "stat" in parse_text(
+        deliver.message.decode("latin-1")
     )
 
 

@@ -28,7 +28,7 @@ class SmppTransport:
         receipt_linger: seconds to stay bound for receipts after the last answer, counted anew
             with each receipt; 0 to unbind at once.
         slot: entered for each bind before it is opened, left when it is closed.
-        on_incoming: stores texts from handsets, acknowledged as receipts are.
+        on_incoming: where texts from handsets go, acknowledged as receipts are.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How runs' expected costs were found, and what answers cost
+"""How runs' expected costs were found, what answers cost, which texts are acknowledged
 
 Revision ID: 0020
 Revises: 0019
@@ -30,6 +30,7 @@ def upgrade() -> None:
     )
     op.add_column("sms_reply", sa.Column("micros", sa.BigInteger()))
     op.add_column("sms_reply", sa.Column("charged_at", sa.DateTime(timezone=True)))
+    op.add_column("inbound_message", sa.Column("acknowledged_at", sa.DateTime(timezone=True)))
     script = (VIEWS / f"0020.{op.get_bind().dialect.name}.sql").read_text()
     for statement in script.split(";\n"):
         if statement.strip():

@@ -38,16 +38,20 @@ class Shelf:
         self.texts: list[SmsFragment] = []
         self.error: Exception | None = None
         self.poison = b""
+        self.proved: list[SmsFragment] = []
 
     async def keep(self, receipts: Sequence[SmppReceipt]) -> None:
         if self.error is not None:
             raise self.error
         self.receipts += receipts
 
-    async def keep_texts(self, texts: Sequence[SmsFragment]) -> None:
+    async def store(self, texts: Sequence[SmsFragment]) -> None:
         if self.poison and any(one.octets == self.poison for one in texts):
             raise ValueError("no database takes this")
         self.texts += texts
+
+    async def acknowledged(self, texts: Sequence[SmsFragment]) -> None:
+        self.proved += texts
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ async def listening(bench: Any, shelf: Shelf, **facts: Any) -> AsyncIterator[Smp
     listener = SmppListener(
         bench.options(**facts),
         on_receipts=shelf.keep,
-        on_incoming=shelf.keep_texts,
+        on_incoming=shelf,
         slot=slot,
         tell=told.append,
         waits=False,
@@ -112,6 +116,40 @@ async def test_while_the_database_is_away_the_smsc_keeps_it(
 
     assert bench.smsc.receipt_answers[2:] == [0, 0]
     assert len(shelf.receipts) == 2
+
+
+async def test_an_answer_that_the_smsc_has_is_proved(
+    bench: Any, shelf: Shelf, wait_until: Until
+) -> None:
+    """By what it says after it; of receipts nobody asks."""
+    async with listening(bench, shelf):
+        bench.smsc.send(receipt(1))
+        await wait_until(lambda: len(bench.smsc.receipt_answers) == 1)
+        asked = [command for command, _, _ in bench.smsc.heard].count(wire.ENQUIRE_LINK)
+        bench.smsc.send(deliver(b"a", 2) + deliver(b"b", 3))
+        await wait_until(lambda: len(shelf.proved) == 2)
+
+    assert asked == 0
+    assert [one.octets for one in shelf.proved] == [b"a", b"b"]
+
+
+async def test_an_answer_that_was_lost_is_not_proved(
+    bench: Any, shelf: Shelf, wait_until: Until
+) -> None:
+    """The link ends before the SMSC says that it has read so far."""
+    bench.smsc.answers_enquire_link = False
+    async with listening(bench, shelf):
+        bench.smsc.send(deliver(b"a", 1))
+        await wait_until(
+            lambda: wire.ENQUIRE_LINK in {command for command, _, _ in bench.smsc.heard}
+        )
+        bench.smsc.drop()
+        bench.smsc.answers_enquire_link = True
+        await wait_until(lambda: bench.smsc.binds == 2)
+        bench.smsc.send(deliver(b"a", 1))
+        await wait_until(lambda: len(shelf.proved) == 1)
+
+    assert [one.octets for one in shelf.texts] == [b"a", b"a"]
 
 
 async def test_one_that_cannot_be_stored_holds_up_no_other(

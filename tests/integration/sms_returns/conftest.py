@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
@@ -33,6 +33,7 @@ def fragment(
     coding: int = 0,
     esm_class: int = 0,
     bind: str = BIND,
+    tlvs: Mapping[int, bytes] | None = None,
 ) -> SmsFragment:
     """One deliver_sm's."""
     deliver = Deliver(
@@ -41,7 +42,7 @@ def fragment(
         esm_class=esm_class,
         data_coding=coding,
         message=words.encode("latin-1") if isinstance(words, str) else words,
-        tlvs={},
+        tlvs=tlvs or {},
     )
     return read_incoming(deliver, bind=bind)
 

@@ -131,7 +131,7 @@ class Run:
             return SmppTransport(
                 options,
                 receipts_into(self.ledger) if hears else None,
-                on_incoming=inbox.store if hears else None,
+                on_incoming=inbox if hears else None,
             )
 
         sender: Sender[Any] = Sender(

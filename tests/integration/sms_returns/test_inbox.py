@@ -10,7 +10,7 @@ import pytest
 
 from ignition_ext.database import Database
 from ignition_ext.errors import DatabaseError
-from ignition_ext.returns.sms_inbox import PATIENCE, REPEAT, SmsInbox
+from ignition_ext.returns.sms_inbox import NUMBERED_REPEAT, PATIENCE, REPEAT, SmsInbox
 
 BIND, PHONE, SENDER = "127.0.0.1:2775/acme", "+4917012345678", "+4915799912345"
 LONG = "Ein langer Text, der in mehrere Teile geht. " * 12
@@ -46,6 +46,41 @@ async def test_the_same_deliver_sm_twice_counts_once(office: Any, sms: Any) -> N
     await office.age("inbound_message", "received_at", REPEAT + timedelta(seconds=1))
     await office.get(sms.fragment("Ja"))
     assert [row.repeats for row in await office.texts()] == [3, 0]
+
+
+async def test_the_same_words_are_said_anew_once_the_smsc_has_our_answer(
+    office: Any, sms: Any
+) -> None:
+    """A person who types them twice is heard twice; what is brought before that is a repeat."""
+    await office.get(sms.fragment("Ja"))
+    await office.get(sms.fragment("Ja"))
+    await office.inbox.acknowledged([sms.fragment("Ja")])
+    await office.inbox.acknowledged([sms.fragment("Nein")])
+    await SmsInbox(office.database).store([sms.fragment("Ja"), sms.fragment("Ja")])
+
+    assert [row.repeats for row in await office.texts()] == [1, 1]
+    assert len(await office.events()) == 2
+
+
+@pytest.mark.parametrize(
+    ("tlvs", "window"),
+    [({0x0204: b"\x00\x07"}, REPEAT), ({0x001E: b"4711\0"}, NUMBERED_REPEAT)],
+    ids=["reference", "id"],
+)
+async def test_a_number_of_its_own_decides_alone(
+    office: Any, sms: Any, tlvs: dict[int, bytes], window: timedelta
+) -> None:
+    """The same one is a repeat though it was acknowledged, another one is another text."""
+    await office.get(sms.fragment("Ja", tlvs=tlvs))
+    await office.inbox.acknowledged([sms.fragment("Ja", tlvs=tlvs)])
+    await office.age("inbound_message", "received_at", window - timedelta(minutes=1))
+    other = {tag: b"\x01" + value[1:] for tag, value in tlvs.items()}
+    await office.get(sms.fragment("Ja", tlvs=tlvs), sms.fragment("Ja", tlvs=other))
+    assert [row.repeats for row in await office.texts()] == [1, 0]
+
+    await office.age("inbound_message", "received_at", timedelta(minutes=2))
+    await office.get(sms.fragment("Ja", tlvs=tlvs))
+    assert len(await office.texts()) == 3
 
 
 async def test_parts_are_joined_in_any_order_and_over_a_restart(office: Any, sms: Any) -> None:

@@ -19,7 +19,7 @@ from ignition_ext.channels.smpp.alphabets import (
     TURKISH_SINGLE,
 )
 from ignition_ext.channels.smpp.codec import Address, Deliver, Malformed
-from ignition_ext.channels.smpp.incoming import SmsFragment, read_incoming
+from ignition_ext.channels.smpp.incoming import Identity, SmsFragment, read_incoming
 from ignition_ext.channels.smpp.incoming_text import join_text, unpack
 from ignition_ext.channels.smpp.packed import read_deliver
 from ignition_ext.channels.smpp.receipt import is_receipt, read_receipt
@@ -184,6 +184,29 @@ def test_the_same_brought_again_has_the_same_digest() -> None:
     assert read(b"a").digest == read(b"a").digest
     others = [read(b"b"), read(b"a", coding=1), read(b"a", tlvs={0x0204: b"\0\1"})]
     assert len({one.digest for one in [read(b"a"), *others]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("tlvs", "identity"),
+    [
+        ({}, Identity.NONE),
+        ({0x0204: b"\x00\x00"}, Identity.NONE),
+        ({0x0204: b"\x00\x07"}, Identity.REFERENCE),
+        ({0x001E: b"4711\0"}, Identity.ID),
+        ({0x001E: b"\0"}, Identity.NONE),
+        ({0x1502: b"c0ffee"}, Identity.ID),
+        ({0x1503: b"262"}, Identity.NONE),
+    ],
+)
+def test_a_number_of_its_own_tells_texts_apart(tlvs: dict[int, bytes], identity: Identity) -> None:
+    """The SMSC's id, in the TLV that the block names too; then the handset's reference."""
+    one = read_incoming(deliver(b"a", tlvs=tlvs), bind="b", id_tlv=0x1502)
+    plain = read_incoming(deliver(b"a"), bind="b", id_tlv=0x1502)
+
+    assert one.identity is identity
+    if identity is not Identity.NONE:
+        assert one.digest != plain.digest
+    assert read(b"a", tlvs={0x1502: b"c0ffee"}).digest == plain.digest
 
 
 @given(

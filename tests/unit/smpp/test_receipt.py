@@ -116,6 +116,19 @@ def test_what_is_a_receipt(esm_class: int, tlvs: dict[int, bytes], expected: boo
     assert is_receipt(deliver(FULL, esm_class=esm_class, tlvs=tlvs)) is expected
 
 
+@pytest.mark.parametrize(
+    ("text", "tlvs", "expected"),
+    [
+        (b"STOP", {}, False),
+        (b"", {0x0427: b"\x02"}, True),
+        (b"text:stat:DELIVRD", {}, False),
+    ],
+)
+def test_an_id_alone_makes_no_receipt(text: bytes, tlvs: dict[int, bytes], expected: bool) -> None:
+    """Some SMSCs number handsets' messages in receipted_message_id: a STOP must not be lost."""
+    assert is_receipt(deliver(text, esm_class=0, tlvs={0x001E: b"7\0"} | tlvs)) is expected
+
+
 def test_the_handset_is_named_as_the_audience_writes_it() -> None:
     """International numbers with a plus, others as they came."""
     national = Address(text="015112345678", ton=2, npi=1)
