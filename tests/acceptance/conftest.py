@@ -79,9 +79,12 @@ def collected() -> Iterator[None]:
     gc.collect()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """A Prefect server on SQLite with Ignition's block types and work pools."""
+    """A Prefect server on SQLite with Ignition's block types and work pools.
+
+    It ends with the last of these tests: an idle one takes a tenth of a core from those to come.
+    """
     with PrefectServer(tmp_path_factory.mktemp("prefect")) as server:
 
         async def prepare() -> None:
@@ -142,7 +145,7 @@ def ignition(tmp_path: Path) -> Command:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoStack]:
     """The demo's stack with both sample campaigns applied; its tests share the group "demo"."""
     with pytest.MonkeyPatch.context() as patch, DemoStack(tmp_path_factory.mktemp("demo")) as demo:

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks import SmtpServer
 from ignition_ext.devtools.demo_stack import RecordingServer
-from ignition_ext.devtools.stack import PrefectServer, PrefectWorker
+from ignition_ext.devtools.stack import PrefectServer, WarmWorker
 from ignition_ext.values import MessageState
 
 Command = Any
@@ -88,7 +88,7 @@ def test_a_campaign_is_applied_run_and_followed(
     shown = ignition_here("campaign", "show", reference, "--json").document
     assert shown["definition"]["audience"] == {"csv": "people.csv"}
 
-    with PrefectWorker(prefect, "email", environment={DATABASE: os.environ[DATABASE]}):
+    with WarmWorker(prefect, "email", environment={DATABASE: os.environ[DATABASE]}):
         dry = ignition_here("campaign", "run", reference, "--wait", "--dry-run", "--json")
         assert dry.code == 0, dry.err
         assert (dry.document["state"], dry.document["run_id"]) == ("completed", None)
