@@ -12,6 +12,7 @@ from ignition_ext.delivery.press import Press
 from ignition_ext.errors import IgnitionError
 from tasks.await_due import await_due
 from tasks.close_run import close_run, fail_run
+from tasks.fall_back import expect_fallback, fall_back
 from tasks.keep_time import keep_time
 from tasks.live_progress import LiveProgress
 from tasks.load_campaign import load_campaign
@@ -63,6 +64,7 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
                 return show_ending(ending)
             progress = LiveProgress(plan.label)
             await snapshot_audience(plan, run)
+            await expect_fallback(plan, run)
             companion = await start_companion(plan, run)
             if run.in_steps:
                 await first_step(plan, run)
@@ -75,6 +77,7 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
                     await await_due(plan, run, batch)
             if plan.senders > 1:
                 await withdraw_senders(run)
+            companion = await fall_back(plan, run, companion)
             if companion is not None:
                 beside = CampaignParameters(campaign=plan.reference, leg=companion)
                 await campaign(beside, return_state=True)

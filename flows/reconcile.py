@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from tasks.catch_up_misfires import catch_up_misfires
+from tasks.fall_back import fall_back_late
 from tasks.keep_costs import settle_costs
 from tasks.keep_house import expire_overdue, mirror_runs, recover_leases, sweep_budgets
 from tasks.let_go_pending import let_go_pending
@@ -28,6 +29,7 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Runs in steps", watch_steps),
     ("Runs without a process", revive_runs),
     ("Senders without a process", end_lost_senders),
+    ("Text messages instead of emails", fall_back_late),
     ("Second channels", start_legs),
     ("Chains", let_go_pending),
     ("Schedules", top_up_schedules),

@@ -17,11 +17,18 @@ from ignition_ext.consent.forgotten import forgotten
 from ignition_ext.consent.persons import addresses_of
 from ignition_ext.database import Database
 from ignition_ext.ledger.erasure import find_messages
+from ignition_ext.ledger.fallback_counts import fallbacks_of
 from ignition_ext.models import metadata
 from ignition_ext.tenants import get_tenant
 from ignition_ext.values import Channel
 
 T = metadata.tables
+ENDED = {
+    "failed": "failed",
+    "bounced": "bounced",
+    "expired": "expired",
+    "uncertain": "may not have arrived",
+}
 CHUNK = 500
 """Keys in one question: below any database's limit of parameters."""
 
@@ -31,7 +38,8 @@ class Moment:
     """One thing that happened.
 
     Attributes:
-        kind: message, receipt, report, open, click, text, reply, suppression or preference.
+        kind: message, fallback, receipt, report, open, click, text, reply, suppression or
+            preference.
         what: a state, status or choice, in a word or two.
         detail: in the words of whoever told it.
         campaign: the campaign's name; None for what is of none.
@@ -86,7 +94,11 @@ async def read_timeline(database: Database, *, tenant: str, address: str) -> Tim
             session, tenant_id=tenant_id, channel=channel, address=spelled
         )
         found = await find_messages(await session.connection(), tenant_id, addresses)
-        moments = await _of_messages(session, [row.id for row in found])
+        ids = [row.id for row in found]
+        links = await fallbacks_of(session, ids)
+        ids += [link.sms_id for link in links]
+        moments = await _of_messages(session, list(dict.fromkeys(ids)))
+        moments += [_of_fallback(link) for link in links]
         for one, written in addresses.items():
             moments += await _of_address(session, tenant_id, one, written)
         return Timeline(
@@ -116,6 +128,20 @@ async def _of_messages(session: AsyncSession, ids: Sequence[UUID]) -> list[Momen
             words = {"at": row.at, "what": row.agent, "detail": row.url or ""}
             moments.append(_of_message(messages[row.message_id], row.kind, **words))
     return moments
+
+
+def _of_fallback(link: Row[Any]) -> Moment:
+    reason = f"instead of an email that {ENDED[link.cause]}"
+    return Moment(
+        at=link.at,
+        channel=Channel.SMS,
+        kind="fallback",
+        what=link.cause,
+        detail=reason if link.failure_class is None else f"{reason}: {link.failure_class}",
+        campaign=link.name,
+        message_id=link.sms_id,
+        run_id=link.sms_run_id,
+    )
 
 
 def _of_message(message: Row[Any], kind: str, **words: Any) -> Moment:

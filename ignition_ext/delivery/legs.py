@@ -9,6 +9,7 @@ from ignition_ext.campaigns.legs import CampaignChannel
 from ignition_ext.campaigns.routing import channels_for
 from ignition_ext.consent.liked import address_on, liked_channels
 from ignition_ext.database import Database
+from ignition_ext.delivery.fallback import with_number
 from ignition_ext.delivery.recipients import Hours, message_for
 from ignition_ext.ledger.contract import NewMessage
 from ignition_ext.values import Channel, Recipient
@@ -71,6 +72,8 @@ async def messages_of_legs(
             for channel in route:
                 message = message_for(recipient, channel)
                 assert message is not None, "a route goes where there is an address"
+                if campaign is CampaignChannel.FALLBACK and channel is Channel.EMAIL:
+                    message = with_number(message, address_on(recipient, Channel.SMS))
                 messages[channel].append(message if hours is None else hours.held(message))
         for channel, some in messages.items():
             intake.messages[channel] += len(some)

@@ -17,6 +17,7 @@ from ignition_ext.ledger.wishes import FORGOTTEN, NOTE
 from ignition_ext.models import (
     CampaignRun,
     CappedMessage,
+    FallbackRun,
     Message,
     MessageDue,
     MessageEvent,
@@ -33,6 +34,7 @@ def _table(model: type[SQLModel]) -> Table:
 MESSAGES, EVENTS, PARTS = _table(Message), _table(MessageEvent), _table(MessagePart)
 RUNS, CAPPED = _table(CampaignRun), _table(CappedMessage)
 DUE, HELD = _table(MessageDue), _table(MessageHeld)
+FALLBACKS = _table(FallbackRun)
 STOPPABLE = (MessageState.PENDING, MessageState.DEFERRED, MessageState.CLAIMED)
 OURS = ("pending", "suppressed", "cancelled", "expired")
 """States whose events bear our words; those of others are a server's, which name addresses."""
@@ -46,6 +48,20 @@ _FIND = text(
     " WHERE m.run_id IS NULL AND m.tenant_id = :tenant_id"
     " AND m.channel = :channel AND m.address = :address"
 ).columns(MESSAGES.c.id, MESSAGES.c.run_at)
+
+# Emails keep the number that they fall back to beside the recipient's columns.
+_REMOVE_NUMBER = {
+    "postgresql": text(
+        "UPDATE message SET data = data - 'fallback.sms'"
+        " WHERE run_id IN (SELECT run_id FROM fallback_run WHERE tenant_id = :tenant_id)"
+        " AND channel = 'email' AND data #>> '{fallback.sms,address}' = :number"
+    ),
+    "sqlite": text(
+        """UPDATE message SET data = json_remove(data, '$."fallback.sms"')"""
+        " WHERE run_id IN (SELECT run_id FROM fallback_run WHERE tenant_id = :tenant_id)"
+        """ AND channel = 'email' AND json_extract(data, '$."fallback.sms".address') = :number"""
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +80,12 @@ class Erased:
 
 
 async def stop_claims(connection: AsyncConnection, tenant_id: int) -> None:
-    """Wait for the tenant's claims and snapshots under way; none begins until the end.
+    """Wait for the tenant's claims, snapshots and fallbacks under way; none begins until the end.
 
-    They share or lock the row of their run.
+    They share or lock the row of their run, and one that falls back its own before that.
     """
+    falling = select(FALLBACKS.c.run_id).where(FALLBACKS.c.tenant_id == tenant_id)
+    await connection.execute(falling.order_by(FALLBACKS.c.run_id).with_for_update())
     states = (RunState.OPEN.value, RunState.PAUSED.value)
     query = select(RUNS.c.id).where(RUNS.c.tenant_id == tenant_id, RUNS.c.state.in_(states))
     await connection.execute(query.order_by(RUNS.c.id).with_for_update(key_share=True))
@@ -106,6 +124,7 @@ async def erase(session: AsyncSession, tenant_id: int, addresses: Mapping[Channe
         )
         await _empty_words(connection, found.id)
         ids.append(found.id)
+    await _remove_number(connection, tenant_id, addresses.get(Channel.SMS))
     for channel, address in addresses.items():
         await connection.execute(
             delete(CAPPED).where(
@@ -159,6 +178,13 @@ def _emptied(row: Row[Any]) -> dict[str, Any]:
         "timezone": None,
         "data": {},
     }
+
+
+async def _remove_number(connection: AsyncConnection, tenant_id: int, number: str | None) -> None:
+    """Take a telephone number out of the emails that would fall back to it."""
+    if number is not None:
+        query = _REMOVE_NUMBER[connection.dialect.name]
+        await connection.execute(query, {"tenant_id": tenant_id, "number": number})
 
 
 async def _empty_words(connection: AsyncConnection, key: Any) -> None:

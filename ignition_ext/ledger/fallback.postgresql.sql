@@ -13,7 +13,7 @@ SELECT least(clock_timestamp(), min(xact_start))
 
 -- name: find_fallbacks
 -- The run's emails that ended so, and stand so still, by the time of that; the words of the index
--- ix_message_event_undelivered.
+-- ix_message_event_undelivered. Who was forgotten has no row on the suppression list.
 SELECT e.at, e.message_id, e.seq, m.state, m.failure_class, m.detail, m.resends
   FROM message_event e
   JOIN message m ON m.id = e.message_id AND m.run_at = e.run_at
@@ -23,6 +23,10 @@ SELECT e.at, e.message_id, e.seq, m.state, m.failure_class, m.detail, m.resends
    AND (e.at, e.message_id) > (%(at)s, %(after)s)
    AND (%(until)s::timestamptz IS NULL OR e.at <= %(until)s)
    AND m.run_id = %(run_id)s AND m.seq = e.seq AND m.data ? 'fallback.sms'
+   AND (m.state <> 'suppressed'
+        OR (SELECT s.reason FROM suppression s
+             WHERE s.tenant_id = m.tenant_id AND s.channel = m.channel AND s.address = m.address)
+           = 'bounce')
    AND (SELECT f.message_id FROM fallback_message f WHERE f.message_id = e.message_id) IS NULL
  ORDER BY e.at, e.message_id
  LIMIT %(limit)s;

@@ -9,7 +9,7 @@ SELECT strftime('%Y-%m-%d %H:%M:%f000', 'now');
 
 -- name: find_fallbacks
 -- The run's emails that ended so, and stand so still, by the time of that; the words of the index
--- ix_message_event_undelivered. CROSS JOIN: the index first, whatever the statistics say.
+-- ix_message_event_undelivered. Who was forgotten has no row on the suppression list. CROSS JOIN: the index first, whatever the statistics say.
 SELECT e.at, e.message_id, e.seq, m.state, m.failure_class, m.detail, m.resends
   FROM message_event e
  CROSS JOIN message m ON m.id = e.message_id AND m.run_at = e.run_at
@@ -20,6 +20,10 @@ SELECT e.at, e.message_id, e.seq, m.state, m.failure_class, m.detail, m.resends
    AND (:until IS NULL OR e.at <= :until)
    AND m.run_id = :run_id AND m.seq = e.seq
    AND json_type(m.data, '$."fallback.sms"') IS NOT NULL
+   AND (m.state <> 'suppressed'
+        OR (SELECT s.reason FROM suppression s
+             WHERE s.tenant_id = m.tenant_id AND s.channel = m.channel AND s.address = m.address)
+           = 'bounce')
    AND (SELECT f.message_id FROM fallback_message f WHERE f.message_id = e.message_id) IS NULL
  ORDER BY e.at, e.message_id
  LIMIT :limit;

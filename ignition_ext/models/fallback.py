@@ -30,6 +30,11 @@ class FallbackRun(SQLModel, table=True):
     tenant_id: int
     causes: list[Any] = Field(sa_type=Json, description="The ends of an email that fall back.")
     within_seconds: int = Field(description="How long after the run's end bounces count.")
+    sms_guarantee: str = Field(sa_type=text(16), description="Of the text messages.")
+    sms_seconds: int | None = Field(
+        default=None,
+        description="What is not sent so long after the run began expires; NULL: nothing does.",
+    )
     seen_at: datetime = Field(sa_type=UtcDateTime)
     closed_at: datetime | None = Field(
         default=None, sa_type=UtcDateTime, description="When it was looked through for good."

@@ -18,10 +18,11 @@ from ignition_ext.models.types import Json, UtcDateTime, UuidList, enum_check, t
 from ignition_ext.values import Channel, MessageState, new_id
 
 _REFUSED = sql("new_state = 'failed' AND failure_class IN ('address', 'mailbox') AND code <> ''")
-_UNDELIVERED = sql(
-    "new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
-    " OR new_state = 'suppressed' AND detail = 'on the suppression list: bounce'"
+UNDELIVERED = sql(
+    "(new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
+    " OR new_state = 'suppressed' AND detail = 'on the suppression list: bounce')"
 )
+"""Of an event: the message did not get through, for all that was known then."""
 
 
 class Message(SQLModel, table=True):
@@ -173,8 +174,8 @@ class MessageEvent(SQLModel, table=True):
         Index(
             "ix_message_event_undelivered",
             *("run_at", "at", "message_id"),
-            postgresql_where=_UNDELIVERED,
-            sqlite_where=_UNDELIVERED,
+            postgresql_where=UNDELIVERED,
+            sqlite_where=UNDELIVERED,
         ),
         {"sqlite_with_rowid": False},
     )

@@ -70,6 +70,8 @@ async def start_leg(
         return await _make(database, client, leg)
     if known.state is None or not known.state.is_final():
         return False
+    if known.deployment_id is None:
+        return await _make(database, client, leg)  # no worker would take that one again
     if not await take_revival(
         database, leg, becomes="Scheduled", reason=reason, actor=actor, action=CONTINUED
     ):

@@ -21,8 +21,8 @@ depends_on = None
 
 _GOES_ON = sa.text("closed_at IS NULL")
 _UNDELIVERED = sa.text(
-    "new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
-    " OR new_state = 'suppressed' AND detail = 'on the suppression list: bounce'"
+    "(new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
+    " OR new_state = 'suppressed' AND detail = 'on the suppression list: bounce')"
 )
 
 
@@ -33,6 +33,8 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.Integer(), nullable=False),
         sa.Column("causes", JSON, nullable=False),
         sa.Column("within_seconds", sa.Integer(), nullable=False),
+        sa.Column("sms_guarantee", sa.String(16), nullable=False),
+        sa.Column("sms_seconds", sa.Integer()),
         sa.Column("seen_at", TIME, nullable=False),
         sa.Column("closed_at", TIME),
         sa.Column("created_at", TIME, nullable=False),
