@@ -12,7 +12,13 @@ from prefect.states import Completed, Failed
 from tasks.catch_up_misfires import catch_up_misfires
 from tasks.fall_back import fall_back_late
 from tasks.keep_costs import settle_costs
-from tasks.keep_house import expire_overdue, mirror_runs, recover_leases, sweep_budgets
+from tasks.keep_house import (
+    expire_overdue,
+    mirror_runs,
+    prune_caps,
+    recover_leases,
+    sweep_budgets,
+)
 from tasks.let_go_pending import let_go_pending
 from tasks.revive_runs import end_lost_senders, revive_runs
 from tasks.show_upcoming import show_upcoming
@@ -35,6 +41,7 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Schedules", top_up_schedules),
     ("Missed runs", catch_up_misfires),
     ("Rates", sweep_budgets),
+    ("Frequency caps", prune_caps),
     ("Costs", settle_costs),
     ("Upcoming runs", show_upcoming),
 )

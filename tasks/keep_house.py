@@ -16,6 +16,7 @@ from prefect.states import Cancelled
 from ignition_ext.budgets.lines import Lines
 from ignition_ext.database import Database
 from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.capped import prune_capped
 from ignition_ext.ledger.revival import note, runs_with_lapsed_leases
 from ignition_ext.ledger.run_rows import read_run
 from ignition_ext.ledger.runs import overdue_runs
@@ -86,6 +87,15 @@ async def sweep_budgets() -> Mapping[str, str]:
     async with open_database() as database:
         swept = await Lines(database).sweep()
     get_run_logger().info("%d lines of rates were swept", swept)
+    return {}
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def prune_caps() -> Mapping[str, str]:
+    """Delete, once a day, what frequency caps counted and can count no more; nobody need know."""
+    async with open_database() as database:
+        pruned = await prune_capped(database)
+    get_run_logger().info("%d messages that no cap counts any more were let go", pruned)
     return {}
 
 

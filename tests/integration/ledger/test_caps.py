@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from ignition_ext.database import Database
+from ignition_ext.ledger import capped
+from ignition_ext.ledger.capped import prune_capped
 from ignition_ext.tenants import set_tenant_setting
 from ignition_ext.values import FailureClass, Outcome, OutcomeKind
 
@@ -29,6 +32,7 @@ STEPS = st.one_of(
     st.tuples(st.just("claim"), RUNS, st.none()),
     st.tuples(st.just("release"), RUNS, st.none()),
     st.tuples(st.just("days"), st.integers(1, 3), st.none()),
+    st.tuples(st.just("prune"), RUNS, st.none()),
 )
 
 
@@ -71,6 +75,10 @@ class Example:
         if what == "days":
             await self.scene.days_pass(number)
             self.model.today += number
+            return
+        if what == "prune":
+            await self.scene.execute("DELETE FROM outcome_cursor WHERE name = 'capped_messages'")
+            await prune_capped(self.scene.database)
             return
         await self.open(number)
         if what == "release":
@@ -123,7 +131,7 @@ class Example:
 def test_a_claim_admits_just_whom_the_model_admits(
     request: pytest.FixtureRequest, engine: str, make_scene: Callable[..., Any]
 ) -> None:
-    """Whatever was claimed, sent, refused or given back before, and whenever that was."""
+    """Whatever was claimed, sent, refused, given back or pruned before, and whenever that was."""
     url: str = request.getfixturevalue(
         "sqlite_database_url" if engine == "sqlite" else "postgres_database_url"
     )
@@ -151,3 +159,71 @@ def test_a_claim_admits_just_whom_the_model_admits(
             model_holds()
         finally:
             runner.run(database.close())
+
+
+async def left(scene: Any) -> list[str]:
+    async with scene.database.engine.connect() as connection:
+        rows = await connection.execute(text("SELECT address FROM capped_message ORDER BY address"))
+        return list(rows.scalars())
+
+
+async def sent_to(scene: Any, *people: str) -> None:
+    run = await scene.run(*people)
+    lease, ids = await scene.claim(run)
+    await scene.ledger.intend(run, lease, list(ids.values()))
+    for key in ids.values():
+        await scene.settle(run, lease, key, Outcome(kind=OutcomeKind.ACCEPTED))
+
+
+async def cap(scene: Any, value: Any) -> None:
+    await set_tenant_setting(
+        scene.database, tenant="acme", key="caps.email", value=value, actor="test"
+    )
+
+
+async def test_what_no_cap_counts_any_more_is_let_go(scene: Any) -> None:
+    """After the longest window, also of those that nobody writes to again; once a day."""
+    await cap(scene, [{"messages": 1, "days": 1}, {"messages": 9, "days": 3}])
+    await sent_to(scene, "old@example.com")
+    held = await scene.run("held@example.com")
+    await scene.claim(held)
+    await scene.days_pass(2)
+    await sent_to(scene, *PEOPLE)
+    everyone = [*PEOPLE, "held@example.com", "old@example.com"]
+    assert (await prune_capped(scene.database), await left(scene)) == (0, everyone)
+
+    await scene.days_pass(2)
+    assert (await prune_capped(scene.database), await left(scene)) == (0, everyone)
+    await scene.execute("UPDATE outcome_cursor SET moved_at = '2026-01-01 00:00:00.000000'")
+
+    assert await prune_capped(scene.database) == 1
+    assert await left(scene) == [*PEOPLE, "held@example.com"]
+
+
+async def test_a_cap_that_was_taken_off_is_remembered_for_a_month(scene: Any) -> None:
+    """One that is set again finds what it counted; two passes at once are one."""
+    await cap(scene, {"messages": 1, "days": 1})
+    await sent_to(scene, *PEOPLE)
+    await cap(scene, None)
+    await scene.days_pass(30)
+    assert await prune_capped(scene.database) == 0
+    await scene.days_pass(2)
+    await scene.execute("DELETE FROM outcome_cursor WHERE name = 'capped_messages'")
+
+    removed = await asyncio.gather(*(prune_capped(scene.database) for _ in range(4)))
+
+    assert sorted(removed) == [0, 0, 0, 2]
+    assert await left(scene) == []
+
+
+async def test_pruning_goes_on_slice_by_slice(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows there are; a claim has removed those of the two that it asked for."""
+    monkeypatch.setattr(capped, "SLICE", 3)
+    await cap(scene, {"messages": 5, "days": 1})
+    people = [f"u{number:02}@example.com" for number in range(10)]
+    await sent_to(scene, *people)
+    await scene.days_pass(2)
+    await sent_to(scene, *people[2:4])
+
+    assert await prune_capped(scene.database) == 8
+    assert await left(scene) == people[2:4]
