@@ -11,7 +11,9 @@ from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.delivery.press import Press
 from ignition_ext.errors import IgnitionError
 from tasks.await_due import await_due
+from tasks.await_time import name_in_time
 from tasks.close_run import close_run, fail_run
+from tasks.database import one_database
 from tasks.fall_back import expect_fallback, fall_back
 from tasks.keep_time import keep_time
 from tasks.live_progress import LiveProgress
@@ -33,7 +35,7 @@ from tasks.take_step import first_step, next_step
 
 @flow(
     name="campaign",
-    flow_run_name="{parameters.campaign}",
+    flow_run_name=name_in_time,
     persist_result=False,
     on_completion=[mirror_state],
     on_failure=[mirror_state],
@@ -49,6 +51,11 @@ async def campaign(parameters: CampaignParameters) -> State[Any]:
     Args:
         parameters: Which campaign, and how much of it.
     """
+    async with one_database():
+        return await _send(parameters)
+
+
+async def _send(parameters: CampaignParameters) -> State[Any]:
     try:
         plan = await load_campaign(parameters)
         if not plan.allowed_here:

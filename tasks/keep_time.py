@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from prefect import get_run_logger
@@ -11,33 +10,31 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 
 from ignition_ext.campaigns.schedule import Misfire, ScheduleSpec, find_schedule
-from ignition_ext.database import Database, database_now
+from ignition_ext.database import database_now
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.errors import NotFoundError
 from ignition_ext.ledger.runs import find_run
 from ignition_ext.orchestration.timetables import read_timetable
 from ignition_ext.schedules.misfire import overtaken_by
+from tasks.await_time import AHEAD, await_time, due_time, prepares_ahead
 from tasks.check_condition import check_condition
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
 from tasks.show_ending import Ending
 from tasks.skip_run import skip_run
 
-AHEAD = timedelta(seconds=1)
-"""A run that was created so much before its time was meant for that time, not for at once."""
-LONGEST_SKEW = timedelta(seconds=5)
-"""A node's clock that is further behind the database's is wrong, and not waited for."""
-
 
 async def keep_time(plan: CampaignPlan) -> Ending | None:
     """Return when the run's time has come: None if it is to send, else how it ended.
 
-    A run by hand, one that is retried and one that is resumed are only kept from being early.
+    A run by hand, one that is retried and one that is resumed are only kept from being early. Where
+    all may be prepared before, a moment is left: its messages are kept until its time is there.
     """
     flow_run = current_flow_run()
-    if _is_timed(flow_run) and flow_run.expected_start_time is not None:
-        await _wait_until(flow_run.expected_start_time)
     spec = find_schedule(plan.stored.definition.schedules, schedule_of(flow_run))
+    if (at := due_time(flow_run)) is not None:
+        async with open_database() as database:
+            await await_time(database, at - AHEAD if prepares_ahead(plan, spec) else at)
     if spec is None or (spec.misfire is None and spec.condition is None):
         return None
     due = await _first_due(flow_run)
@@ -60,34 +57,6 @@ def schedule_of(flow_run: FlowRun) -> str | None:
     given = flow_run.parameters.get("parameters")
     named = given.get("schedule") if isinstance(given, dict) else None
     return str(named) if named else None
-
-
-def _is_timed(flow_run: FlowRun) -> bool:
-    if flow_run.auto_scheduled:
-        return True
-    created, expected = flow_run.created, flow_run.expected_start_time
-    return created is not None and expected is not None and expected - created > AHEAD
-
-
-async def _wait_until(at: datetime) -> None:
-    """Return when neither the database's clock nor this node's is before that time.
-
-    Prefect lets a run that it fetched ahead begin up to 0.35 s early.
-    """
-    async with open_database() as database:
-        while True:
-            left = await _time_left(database, at)
-            if left <= timedelta(0):
-                return
-            await asyncio.sleep(left.total_seconds())
-
-
-async def _time_left(database: Database, at: datetime) -> timedelta:
-    async with database.read() as session:
-        shared = await database_now(session)
-    own = datetime.now(UTC)
-    behind = shared - own
-    return at - (own if timedelta(0) < behind <= LONGEST_SKEW else shared)
 
 
 async def _first_due(flow_run: FlowRun) -> datetime | None:

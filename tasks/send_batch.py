@@ -20,8 +20,9 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.runs import OpenedRun
 from ignition_ext.orchestration.events import CampaignEvent, tell
 from ignition_ext.settings import Settings
+from tasks.await_time import await_time, due_time
 from tasks.current_run import current_flow_run
-from tasks.database import open_database
+from tasks.database import keep_no_connections, open_database
 from tasks.guard_sender import Surroundings
 from tasks.live_progress import LiveProgress
 from tasks.mirror_state import account_if_cancelled
@@ -64,6 +65,8 @@ async def send_batch(
     prepared = await prepare_sender(plan, run.ref, settings, press)
     news = SenderNews(progress, current_flow_run().id)
     alarm = await alarm_of(run) if run.in_steps else None
+    due = due_time(current_flow_run())
+    await keep_no_connections()
     control = PrefectControl(progress, run.ends_by, alarm=alarm)
 
     async def send(stop: asyncio.Event) -> BatchResult:
@@ -71,6 +74,8 @@ async def send_batch(
             ledger = open_ledger(database)
             around = Surroundings(database=database, ledger=ledger, stop=stop, news=news)
             sender = await prepared(around)
+            if due is not None:
+                await await_time(database, due, stop)
             return await deliver_batch(
                 ledger, run.ref, sender, limits, stop=stop, tally=progress.tally
             )

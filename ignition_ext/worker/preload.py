@@ -27,8 +27,11 @@ ENGINE = (
     "prefect.runner._workspace_starter",
     "prefect.runner._workspace_supervisor",
     "ignition_ext.worker.child",
+    "prefect.deployments.flow_runs",
+    "prefect.utilities.visualization",
     "anyio._backends._asyncio",
     "encodings.idna",
+    "encodings.unicode_escape",
     "pydantic.v1",
     "rich._emoji_codes",
 )

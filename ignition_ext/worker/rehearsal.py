@@ -16,6 +16,7 @@ import prefect.context
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.settings import get_current_settings
+from sqlalchemy.orm import configure_mappers
 
 from ignition_ext.worker import private
 
@@ -54,4 +55,5 @@ def rehearse() -> None:
     private.setup_logging()
     private.share_tls_contexts()
     settings_sources()
+    configure_mappers()
     anyio.run(anyio.sleep, 0)
