@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol, cast
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from ignition_ext.campaigns.duration import parse_duration
 from ignition_ext.channels.smpp import SmppOptions
 from ignition_ext.cli.context import open_database
 from ignition_ext.cli.output import err, note, print_json, print_table
+from ignition_ext.cli.since import since_of
 from ignition_ext.database import Database
-from ignition_ext.errors import ConfigurationError, IgnitionError
+from ignition_ext.errors import IgnitionError
 from ignition_ext.ledger import open_ledger
 from ignition_ext.models import InboundMessage, Receipt
 from ignition_ext.orchestration.blocks import channel_class, load_block
@@ -90,7 +89,7 @@ async def unmatched(
         json: One JSON list on stdout.
     """
     async with open_database() as database, database.read() as session:
-        rows = await unmatched_receipts(session, bind=bind, since=_since(since), limit=limit)
+        rows = await unmatched_receipts(session, bind=bind, since=since_of(since), limit=limit)
     _print([_receipt(row) for row in rows], _RECEIPT_COLUMNS, json=json)
 
 
@@ -131,7 +130,9 @@ async def texts(
     async with open_database() as database:
         tenant_id = await _tenant_id(database, tenant)
         async with database.read() as session:
-            rows = await list_texts(session, tenant_id=tenant_id, since=_since(since), limit=limit)
+            rows = await list_texts(
+                session, tenant_id=tenant_id, since=since_of(since), limit=limit
+            )
     _print([_text(row) for row in rows], _TEXT_COLUMNS, json=json)
 
 
@@ -170,25 +171,6 @@ async def _serve(
         f" left {heard.refused} with the SMSC."
     )
     return True
-
-
-def _since(value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        ago = parse_duration(value)
-    except ValueError:
-        ago = None
-    if isinstance(ago, timedelta):
-        return datetime.now(UTC) - ago
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"--since {value!r} is neither a duration nor a time.",
-            mend="Write 2h, 3d or 2026-11-21T08:00Z.",
-        ) from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _receipt(row: Receipt) -> dict[str, Any]:

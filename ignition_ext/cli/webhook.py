@@ -11,10 +11,12 @@ from cyclopts.validators import Number
 
 from ignition_ext.cli.context import actor, open_database
 from ignition_ext.cli.output import note, out, print_json, print_table
+from ignition_ext.cli.since import since_of
+from ignition_ext.errors import ConfigurationError
 from ignition_ext.models.outcome import DeliveryState, WebhookDelivery, WebhookEndpoint
-from ignition_ext.outcomes import endpoints
+from ignition_ext.outcomes import endpoints, redelivering
 from ignition_ext.outcomes.sending import WebhookSender
-from ignition_ext.outcomes.signature import webhook_id
+from ignition_ext.outcomes.signature import delivery_key, webhook_id
 from ignition_ext.settings import Settings
 
 app = App(name="webhook", help="Webhooks: addresses that are told of a tenant's outcomes.")
@@ -192,6 +194,60 @@ async def deliveries(
     else:
         columns = ("id", "name", "outcomes", "state", "attempts", "status", "next_at", "detail")
         print_table(rows, *columns)
+
+
+@app.command
+async def redeliver(
+    endpoint: UUID,
+    /,
+    *,
+    tenant: str,
+    delivery: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    since: str | None = None,
+    json: Json = False,
+) -> None:
+    """Let failed deliveries go out again, with the same webhook-id and body.
+
+    The flow `outcomes` or `ignition outcomes relay` sends them, each with all its attempts anew.
+
+    Args:
+        endpoint: The webhook's id.
+        tenant: Whose it is.
+        delivery: The id of a failed one, as `deliveries` and the header webhook-id have it; may be
+            given several times.
+        since: All that failed of those made since then: a duration such as 2d, or a time such as
+            2026-11-21T08:00Z.
+        json: Print one JSON document.
+    """
+    if not delivery and since is None:
+        raise ConfigurationError(
+            "nothing says what is to be sent again.",
+            mend="Name deliveries with --delivery ID, or all from a time on with --since 2d.",
+        )
+    async with open_database() as database:
+        done = await redelivering.redeliver(
+            database,
+            tenant=tenant,
+            endpoint_id=endpoint,
+            ids=[_key(one) for one in delivery],
+            since=since_of(since),
+            actor=actor(),
+        )
+    words = f"{done.count} deliveries go out again."
+    if not done.is_enabled:
+        words = f"{done.count} deliveries go out again when the webhook is switched on."
+    document = {"id": str(endpoint), "redelivered": done.count, "enabled": done.is_enabled}
+    _say(json, document, words)
+
+
+def _key(written: str) -> UUID:
+    try:
+        return delivery_key(written)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{written!r} is no delivery.",
+            mend="Give an id of `ignition webhook deliveries`, such as msg_019aa5c0….",
+        ) from error
 
 
 async def _switch(endpoint: UUID, tenant: str, *, enabled: bool, reason: str, json: bool) -> None:

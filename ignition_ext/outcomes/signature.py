@@ -11,6 +11,7 @@ from secrets import token_bytes
 from uuid import UUID
 
 PREFIX = "whsec_"
+ID_PREFIX = "msg_"
 SECRET_BYTES = 32
 """Standard Webhooks wants 24 to 64; this is what SHA-256 can use."""
 
@@ -22,7 +23,16 @@ def new_secret() -> str:
 
 def webhook_id(delivery_id: UUID) -> str:
     """The same at each attempt: by it a receiver knows what it had already."""
-    return f"msg_{delivery_id.hex}"
+    return f"{ID_PREFIX}{delivery_id.hex}"
+
+
+def delivery_key(written: str) -> UUID:
+    """The delivery that a webhook-id names; a bare key will do.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return UUID(written.strip().removeprefix(ID_PREFIX))
 
 
 def headers(

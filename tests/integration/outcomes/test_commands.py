@@ -106,6 +106,13 @@ def test_a_webhook_from_its_beginning_to_its_end(run: Run, server: Taken) -> Non
     assert run("webhook", "enable", key, *of_acme)[1]["changed"] is True
     _, deliveries, _ = run("webhook", "deliveries", key, *of_acme, "--state", "delivered")
     assert [row["id"] for row in deliveries] == [sent["id"]]
+    code, again, _ = run("webhook", "redeliver", key, *of_acme, "--since", "2h")
+    assert (code, again) == (0, {"id": key, "redelivered": 0, "enabled": True})
+    code, _, told = run("webhook", "redeliver", key, *of_acme, "--delivery", sent["id"])
+    assert (code, "was taken" in told) == (1, True)
+    for wrong in ((), ("--delivery", "x"), ("--since", "yesterday")):
+        code, _, told = run("webhook", "redeliver", key, *of_acme, *wrong)
+        assert (code, "Mend:" in told) == (1, True)
     assert run("webhook", "remove", key, *of_acme)[0] == 0
     code, _, told = run("webhook", "remove", key, *of_acme)
     assert (code, "no webhook" in told) == (1, True)
