@@ -23,6 +23,7 @@ from ignition_ext.audit.keys import key_path, trusted_keys
 from ignition_ext.budgets.circuits import list_circuits
 from ignition_ext.cli.budget_checks import check_budgets
 from ignition_ext.cli.link_checks import check_links
+from ignition_ext.cli.return_checks import check_returns
 from ignition_ext.cli.webhook_checks import check_webhooks
 from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
@@ -60,6 +61,8 @@ async def check_everything() -> AsyncIterator[Check]:
     for check in await check_webhooks(settings):
         yield check
     for check in await check_budgets(settings):
+        yield check
+    for check in await check_returns(settings):
         yield check
     yield await check_runs(settings)
     from ignition_ext.cli.prefect_checks import check_prefect
