@@ -12,6 +12,7 @@ from ignition_ext.database import Database
 from ignition_ext.delivery.pace import read_pace
 from ignition_ext.delivery.report import RunReport, example, moment, report_markdown
 from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.fallback_counts import count_fallen
 from ignition_ext.ledger.runs import find_run
 from ignition_ext.models import CostKind, Template, TemplateVersion
 from ignition_ext.values import MessageState, RunRef, RunState
@@ -53,6 +54,7 @@ async def read_report(database: Database, reference: str, run: RunRef) -> RunRep
     actual = await compute_cost(database, run)
     async with database.read() as session:
         estimate = await read_cost(session, run.id, CostKind.ESTIMATE)
+        fallen = await count_fallen(session, row.lead_run_id or run.id)
     ended = row.ended_at or datetime.now(UTC)
     return RunReport(
         campaign=reference,
@@ -71,6 +73,7 @@ async def read_report(database: Database, reference: str, run: RunRef) -> RunRep
         pace=pace,
         cost=None if actual is None else actual.document,
         estimated="" if estimate is None else _estimated(estimate),
+        fallback="" if fallen is None else str(fallen),
     )
 
 

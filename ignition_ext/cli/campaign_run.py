@@ -257,6 +257,8 @@ def _tell(status: runs.RunStatus) -> None:
         out.print(f"started {status.started_at:%Y-%m-%d %H:%M:%S}{ended} UTC{rate}", markup=False)
     if status.steps is not None and status.steps.of:
         out.print(_step(status.steps), markup=False)
+    if status.fallback is not None:
+        out.print(str(status.fallback), markup=False)
     for what, cost in (status.cost or {}).items():
         if cost is not None:
             out.print(f"{what}: {cost_words(cost)}", markup=False, soft_wrap=True)

@@ -53,6 +53,7 @@ class RunReport:
     pace: Pace | None = None
     cost: Mapping[str, Any] | None = None
     estimated: str = ""
+    fallback: str = ""
 
     @property
     def total(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Table, func, or_, select
+from sqlalchemy import Row, Table, func, select
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -33,16 +33,25 @@ class Fallen:
     by_class: Mapping[str, int]
     text_messages: int
 
+    def __str__(self) -> str:
+        """``3 emails fell back to 2 text messages (expired 1, mailbox 2)``."""
+        classes = ", ".join(f"{name} {count}" for name, count in sorted(self.by_class.items()))
+        emails = "1 email" if self.emails == 1 else f"{self.emails} emails"
+        texts = (
+            "1 text message" if self.text_messages == 1 else f"{self.text_messages} text messages"
+        )
+        return f"{emails} fell back to {texts} ({classes})"
+
 
 async def count_fallen(session: AsyncSession, run_id: UUID) -> Fallen | None:
     """How many emails of a run fell back; None where none did.
 
     Args:
         session: of ``Database.read()``.
-        run_id: that of the emails, or of the text messages.
+        run_id: that of the emails.
     """
     reason = func.coalesce(_FALLEN.c.failure_class, _FALLEN.c.cause)
-    mine = or_(_FALLEN.c.run_id == run_id, _FALLEN.c.sms_run_id == run_id)
+    mine = _FALLEN.c.run_id == run_id
     connection = await session.connection()
     by_class = select(reason, func.count()).where(mine).group_by(reason).order_by(reason)
     emails = {row[0]: row[1] for row in await connection.execute(by_class)}

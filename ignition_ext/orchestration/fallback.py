@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect.client.orchestration import PrefectClient
 
 from ignition_ext.database import Database
+from ignition_ext.ledger.fallback_counts import Fallen
 from ignition_ext.ledger.fallback_runs import Fallback, FellBack, let_fall_back, open_fallbacks
 from ignition_ext.ledger.run_rows import read_run
 from ignition_ext.orchestration.legs import start_leg
@@ -52,8 +53,7 @@ async def send_texts(
 
 
 def words(found: FellBack) -> str:
-    """``3 emails fell back to 2 text messages (mailbox 2, expired 1)``."""
+    """What a search came to, for people."""
     if not found.total:
         return "its text messages that were left are sent"
-    classes = ", ".join(f"{name} {number}" for name, number in sorted(found.moved.items()))
-    return f"{found.total} emails fell back to {found.added} text messages ({classes})"
+    return str(Fallen(emails=found.total, by_class=found.moved, text_messages=found.added))

@@ -22,6 +22,7 @@ from ignition_ext.costs.actual import cost_status
 from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.fallback_counts import Fallen, count_fallen
 from ignition_ext.ledger.legs import companions_of, is_under_way
 from ignition_ext.ledger.runs import find_run, set_run_state
 from ignition_ext.models import Campaign, CampaignRun, Tenant
@@ -71,6 +72,8 @@ class RunStatus:
         channel: of the messages counted here; empty while no worker has begun it.
         lead_run_id: the run that this one is the second channel of.
         other_leg: how the run on the campaign's other channel stands; None where there is none.
+        fallback: the emails of the run, or of the other leg, that fell back to text messages; None
+            where none did.
         counts: messages in each state, and ``total``.
         rate: messages a second that a server took, from start to end or now; None before any.
         steps: how far a run in steps is, and why it stopped; None for others.
@@ -97,6 +100,7 @@ class RunStatus:
     channel: str = ""
     lead_run_id: UUID | None = None
     other_leg: LegStatus | None = None
+    fallback: Fallen | None = None
 
 
 async def run_status(
@@ -116,6 +120,7 @@ async def run_status(
         row = await find_run(session, reference)
         campaign = await _campaign_of(session, row)
         other = await _other_leg(session, row)
+        fallen = None if other is None else await count_fallen(session, row.lead_run_id or row.id)
     counts = await open_ledger(database).counts(reference_of(row))
     return RunStatus(
         campaign=campaign,
@@ -138,6 +143,7 @@ async def run_status(
         channel=row.channel,
         lead_run_id=row.lead_run_id,
         other_leg=None if other is None else await _leg_status(database, other),
+        fallback=fallen,
     )
 
 

@@ -17,6 +17,7 @@ from ignition_ext.delivery.report import (
     shortened,
     without_addresses,
 )
+from ignition_ext.ledger.fallback_counts import Fallen
 from ignition_ext.values import FailureClass, MessageState
 
 RUN = UUID("019a0000-0000-7000-8000-000000000001")
@@ -47,6 +48,15 @@ def test_the_report_tells_counts_rate_failures_and_where_to_look() -> None:
     assert "| sent | 998 | 99.8 % |" in page
     assert "| mailbox | 1 |" in page
     assert f"ignition messages list --run {RUN} --state failed" in page
+
+
+def test_the_report_tells_how_many_emails_fell_back_and_why() -> None:
+    """In the words of the run's status; a run of which none did does not speak of it."""
+    fallen = Fallen(emails=3, by_class={"mailbox": 2, "expired": 1}, text_messages=1)
+
+    line = "| Fallback | 3 emails fell back to 1 text message (expired 1, mailbox 2) |"
+    assert line in report_markdown(made(fallback=str(fallen)))
+    assert "Fallback" not in report_markdown(made())
 
 
 def test_the_chart_is_an_image_with_its_own_background() -> None:
