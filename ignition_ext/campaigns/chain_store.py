@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import exists, update
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -36,6 +37,7 @@ class EndedRun:
         campaign: ``tenant/name``.
         reason: what Prefect says beside its state.
         release_id: the turn that the run was, where it came after others.
+        is_joint: it is the worse end of two channels.
     """
 
     campaign: str
@@ -43,6 +45,7 @@ class EndedRun:
     end: RunEnd
     reason: str = ""
     release_id: UUID | None = None
+    is_joint: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,14 @@ async def unseen_ends(
         & (col(CampaignRun.ended_at) < now - GIVEN_UP_AFTER)
     )
     ended = col(CampaignRun.state).in_([end.value for end in RunEnd])
+    leg = aliased(CampaignRun)
+    leg_goes_on = exists().where(
+        col(leg.lead_run_id) == col(CampaignRun.id),
+        col(leg.state).in_(["open", "paused"]),
+        (col(leg.prefect_state) != "Crashed")
+        | col(leg.ended_at).is_(None)
+        | (col(leg.ended_at) >= now - GIVEN_UP_AFTER),
+    )
     query = (
         select(CampaignRun, Tenant.name, Campaign.name)
         .join(Campaign, col(Campaign.id) == col(CampaignRun.campaign_id))
@@ -191,6 +202,8 @@ async def unseen_ends(
             col(CampaignRun.let_go_as) != col(CampaignRun.state),
             col(CampaignRun.ended_at) > now - within,
             ended | crashed,
+            col(CampaignRun.lead_run_id).is_(None),
+            ~leg_goes_on,
             col(CampaignRun.flow_run_id).is_not(None),
             col(CampaignRun.max_messages).is_(None),
             col(Campaign.deleted_at).is_(None),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import case, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -65,12 +65,23 @@ async def decide(database: Database, run: EndedRun) -> list[Decided]:
                 turn = _Turn(session, chains, child, run, now)
                 if (found := await turn.take(root, root_campaign)) is not None:
                     decided.append(found)
-        await (await session.connection()).execute(
-            update(CampaignRun)
-            .where(col(CampaignRun.flow_run_id) == run.flow_run_id)
-            .values(let_go_as=run.end.value)
-        )
+        await _note(session, run)
         return decided
+
+
+async def _note(session: AsyncSession, run: EndedRun) -> None:
+    """Note what was told; of two channels each as it ended itself, and a crash as a failure."""
+    own = col(CampaignRun.flow_run_id) == run.flow_run_id
+    noted = update(CampaignRun).where(own).values(let_go_as=run.end.value)
+    if run.is_joint:
+        ended = col(CampaignRun.state).in_([end.value for end in RunEnd])
+        lead = select(CampaignRun.id).where(own)
+        noted = (
+            update(CampaignRun)
+            .where(own | col(CampaignRun.lead_run_id).in_(lead))
+            .values(let_go_as=case((ended, col(CampaignRun.state)), else_=RunEnd.FAILED.value))
+        )
+    await (await session.connection()).execute(noted)
 
 
 async def _lock(session: AsyncSession, campaign_id: int) -> None:

@@ -60,6 +60,7 @@ async def past_rate(session: AsyncSession, plan: CampaignPlan) -> tuple[float, s
         .where(
             CampaignRun.tenant_id == plan.stored.campaign.tenant_id,
             CampaignRun.state == RunState.COMPLETED.value,
+            col(CampaignRun.channel).in_(["", plan.channel.value]),
         )
         .order_by(col(CampaignRun.run_at).desc())
         .limit(PAST_RUNS)
@@ -72,7 +73,7 @@ async def past_rate(session: AsyncSession, plan: CampaignPlan) -> tuple[float, s
             continue
         if run.campaign_id == plan.stored.campaign.id:
             own.append(rate)
-        elif definition.get("channel") == plan.stored.definition.channel.value:
+        elif (run.channel or definition.get("channel")) == plan.channel.value:
             others.append(rate)
     if own:
         return median(own), f"the median of {len(own)} past runs"

@@ -11,15 +11,17 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, update
+from sqlalchemy import Table, func, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import aliased
 from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
 from ignition_ext.database import Database, database_now
 from ignition_ext.errors import ConflictError
+from ignition_ext.ledger.contract import Ledger
 from ignition_ext.ledger.rows import clean
 from ignition_ext.ledger.run_rows import NAME_LENGTH, required_run, run_ref
 from ignition_ext.models import CampaignRun
@@ -184,14 +186,27 @@ async def steer_companions(
         )
 
 
-async def count_cancelled(
-    database: Database, leg: RunRef, counts: Mapping[MessageState, int]
-) -> None:
-    """Note the messages by state of a companion that was cancelled with its lead.
+async def account_for_companions(database: Database, ledger: Ledger, lead: RunRef) -> int:
+    """End what was not sent of the companions that were cancelled with their lead.
 
-    Its end is its flow run's to note, which comes and sees that it was cancelled: a run that has
-    an end is opened again when its flow run comes back.
+    Their own end is their flow runs' to note, which come and see that they were cancelled: a run
+    that has an end is opened again when its flow run comes back.
+
+    Returns:
+        How many messages were not sent.
     """
+    async with database.read() as session:
+        legs = [leg for leg in await companions_of(session, lead.id) if leg.ended_at is None]
+    cancelled = 0
+    for leg in legs:
+        if leg.state == RunState.CANCELLED:
+            ref = run_ref(leg)
+            cancelled += await ledger.cancel_open(ref, MessageState.CANCELLED)
+            await _note_counts(database, ref, await ledger.counts(ref))
+    return cancelled
+
+
+async def _note_counts(database: Database, leg: RunRef, counts: Mapping[MessageState, int]) -> None:
     numbers = {MessageState(key).value: count for key, count in counts.items()}
     numbers["total"] = sum(numbers.values())
     async with database.write() as session:
@@ -243,6 +258,45 @@ async def unstarted_legs(session: AsyncSession, *, limit: int) -> Sequence[Campa
         .limit(limit)
     )
     return list(await session.exec(query))
+
+
+async def legs_of_others(
+    session: AsyncSession, *, campaign_id: int, flow_run_id: UUID
+) -> Sequence[CampaignRun]:
+    """Companions of the campaign that go on, but for those of this flow run's own run.
+
+    A crashed one is in nobody's way: it may never come back.
+    """
+    lead = aliased(CampaignRun)
+    query = (
+        select(CampaignRun)
+        .join(lead, col(lead.id) == col(CampaignRun.lead_run_id))
+        .where(
+            CampaignRun.campaign_id == campaign_id,
+            col(CampaignRun.state).in_([state.value for state in _UNDER_WAY]),
+            col(CampaignRun.prefect_state) != "Crashed",
+            col(lead.flow_run_id).is_distinct_from(flow_run_id),
+        )
+    )
+    return list(await session.exec(query))
+
+
+async def legs_alone(session: AsyncSession, *, tenant_id: int) -> int:
+    """How many of a tenant's companions go on whose leads have ended."""
+    lead = aliased(CampaignRun)
+    states = [state.value for state in _UNDER_WAY]
+    query = (
+        select(func.count())
+        .select_from(CampaignRun)
+        .join(lead, col(lead.id) == col(CampaignRun.lead_run_id))
+        .where(
+            CampaignRun.tenant_id == tenant_id,
+            col(CampaignRun.state).in_(states),
+            col(CampaignRun.prefect_state) != "Crashed",
+            col(lead.state).not_in(states),
+        )
+    )
+    return int((await session.exec(query)).one())
 
 
 async def cancelled_legs(session: AsyncSession, *, limit: int) -> Sequence[CampaignRun]:

@@ -66,6 +66,8 @@ async def _others(session: AsyncSession, row: CampaignRun) -> list[CampaignRun]:
     query = select(CampaignRun).where(
         CampaignRun.campaign_id == row.campaign_id,
         CampaignRun.id != row.id,
+        # A run and its own second channel are one.
+        col(CampaignRun.lead_run_id).is_distinct_from(row.id),
         col(CampaignRun.state).in_([RunState.OPEN.value, RunState.PAUSED.value]),
         CampaignRun.prefect_state != CRASHED,
     )

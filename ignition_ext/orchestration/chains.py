@@ -32,6 +32,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.campaigns import store
 from ignition_ext.campaigns.chain import RunEnd
+from ignition_ext.campaigns.chain_legs import joint_end
 from ignition_ext.campaigns.chain_store import (
     Decided,
     EndedRun,
@@ -104,6 +105,8 @@ def _turn_of(key: str | None) -> UUID | None:
 async def let_go(database: Database, client: PrefectClient, run: EndedRun) -> Mapping[str, str]:
     """Make the flow runs of what comes after a run, and of what is skipped with it.
 
+    Of a run with two channels the end of the last counts.
+
     Returns:
         What became of each campaign, by ``tenant/name``.
 
@@ -111,7 +114,8 @@ async def let_go(database: Database, client: PrefectClient, run: EndedRun) -> Ma
         IgnitionError: the database or Prefect is away; what was decided is told Prefect later.
     """
     done: dict[str, str] = {}
-    ends = deque([run])
+    whole = await joint_end(database, run)
+    ends = deque([whole] if whole is not None else [])
     while ends:
         for decided in await decide(database, ends.popleft()):
             done[decided.campaign] = await _tell(database, client, decided, ends)
@@ -203,6 +207,7 @@ async def _write_skip(
         flow_run_id=flow_run.id,
         flow_run_name=flow_run.name,
         scheduled_at=decided.due_at,
+        channel=stored.definition.message_channel,
     )
     row = await skip_run(
         database, request, reason=decided.reason, actor=ACTOR, prefect_state=SKIPPED

@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger import open_ledger
-from ignition_ext.ledger.legs import companions_of, count_cancelled
+from ignition_ext.ledger.legs import account_for_companions
 from ignition_ext.ledger.run_rows import run_ref as reference_of
 from ignition_ext.ledger.runs import close_run, find_run, mirror, set_run_state
 from ignition_ext.models import Campaign, CampaignRun, Tenant
@@ -89,20 +89,7 @@ async def cancel_run(
         await close_run(database, ref, RunState.CANCELLED, reason, counts)
     if first:
         await _tell(database, run, CampaignEvent.CANCELLED, reason=reason)
-    return cancelled + await _account_for_companions(database, ref)
-
-
-async def _account_for_companions(database: Database, lead: RunRef) -> int:
-    """What was not sent of those that were cancelled with their lead; returns how many."""
-    async with database.read() as session:
-        legs = [leg for leg in await companions_of(session, lead.id) if leg.ended_at is None]
-    ledger, cancelled = open_ledger(database), 0
-    for leg in legs:
-        if leg.state == RunState.CANCELLED:
-            ref = reference_of(leg)
-            cancelled += await ledger.cancel_open(ref, MessageState.CANCELLED)
-            await count_cancelled(database, ref, await ledger.counts(ref))
-    return cancelled
+    return cancelled + await account_for_companions(database, ledger, ref)
 
 
 async def campaign_of(database: Database, run: CampaignRun) -> tuple[str, str]:
