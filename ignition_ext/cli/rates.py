@@ -21,7 +21,7 @@ from ignition_ext.costs.card_store import (
     open_card,
     read_prices,
 )
-from ignition_ext.costs.exhausted import current_accounts
+from ignition_ext.costs.exhausted import current_accounts, unspent_accounts
 from ignition_ext.costs.money import amount_text, price_text, read_micros
 from ignition_ext.errors import ConfigurationError, NotFoundError
 from ignition_ext.models import MoneyAccount, RateCard
@@ -202,7 +202,8 @@ async def budgets(*, tenant: str, json: Json = False) -> None:
     async with open_database() as database, database.read() as session:
         owner = await get_tenant(session, tenant)
         assert owner.id is not None
-        rows = [_account(row) for row in await current_accounts(session, owner.id)]
+        used = await current_accounts(session, owner.id)
+        rows = [_account(row) for row in [*used, *await unspent_accounts(session, owner)]]
     if json:
         print_json(rows)
     else:

@@ -90,18 +90,23 @@ async def lock_tenant(session: AsyncSession, tenant_id: int) -> Tenant:
 
 async def open_account(session: AsyncSession, account: Account, now: datetime) -> MoneyAccount:
     """What is spent and held in an account so far; it is made where nobody spent yet."""
-    money = account.budget.money
     row = await session.get(MoneyAccount, account.key)
     if row is None:
-        row = MoneyAccount(
-            key=account.key,
-            tenant_id=account.tenant_id,
-            campaign_id=account.campaign_id,
-            currency=money.currency,
-            budget=money.micros,
-            ends_at=account.ends_at,
-            updated_at=now,
-        )
+        row = new_account(account, now)
         session.add(row)
-    row.budget = money.micros
+    row.budget = account.budget.money.micros
     return row
+
+
+def new_account(account: Account, now: datetime) -> MoneyAccount:
+    """The row of an account that nothing was spent of yet."""
+    money = account.budget.money
+    return MoneyAccount(
+        key=account.key,
+        tenant_id=account.tenant_id,
+        campaign_id=account.campaign_id,
+        currency=money.currency,
+        budget=money.micros,
+        ends_at=account.ends_at,
+        updated_at=now,
+    )

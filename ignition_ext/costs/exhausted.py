@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import or_
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from ignition_ext.costs.budget import Per
-from ignition_ext.costs.budget_store import budgets_of
+from ignition_ext.costs.budget import Budget, Per, account_of, campaign_budget
+from ignition_ext.costs.budget_store import budgets_of, new_account, tenant_budgets
 from ignition_ext.database import database_now
-from ignition_ext.models import CampaignRun, MoneyAccount
+from ignition_ext.models import Campaign, CampaignRun, CampaignVersion, MoneyAccount, Tenant
 from ignition_ext.values import RunState
 
 SHOWN = 100
 """Accounts in a list: those of runs are never deleted."""
 _NO_CAMPAIGN = -1
+_NO_RUN = UUID(int=0)
 
 
 async def exhausted_accounts(session: AsyncSession) -> Sequence[MoneyAccount]:
@@ -88,3 +91,40 @@ async def current_accounts(session: AsyncSession, tenant_id: int) -> Sequence[Mo
         .limit(SHOWN)
     )
     return (await session.exec(query)).all()
+
+
+async def unspent_accounts(session: AsyncSession, tenant: Tenant) -> Sequence[MoneyAccount]:
+    """As they will be: the accounts of a tenant's days and months that nothing was spent of yet."""
+    assert tenant.id is not None
+    now, zone = await database_now(session), ZoneInfo(tenant.timezone)
+    query = (
+        select(Campaign.id, CampaignVersion.definition)
+        .join(CampaignVersion, col(CampaignVersion.campaign_id) == col(Campaign.id))
+        .where(
+            Campaign.tenant_id == tenant.id,
+            col(Campaign.deleted_at).is_(None),
+            CampaignVersion.version == Campaign.version,
+        )
+        .order_by(col(Campaign.id))
+    )
+    budgets: list[tuple[int | None, Budget]] = [
+        (None, budget) for budget in await tenant_budgets(session, tenant.id)
+    ]
+    for campaign_id, definition in await session.exec(query):
+        own = campaign_budget(definition)
+        if own is not None and own.per is not Per.RUN:
+            budgets.append((campaign_id, own))
+    accounts = [
+        account_of(
+            budget,
+            tenant_id=tenant.id,
+            campaign_id=campaign_id,
+            run_id=_NO_RUN,
+            now=now,
+            zone=zone,
+        )
+        for campaign_id, budget in budgets
+    ]
+    keys = [account.key for account in accounts]
+    known = set(await session.exec(select(MoneyAccount.key).where(col(MoneyAccount.key).in_(keys))))
+    return [new_account(one, now) for one in accounts if one.key not in known]

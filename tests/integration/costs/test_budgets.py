@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from sqlmodel import select
 
 from ignition_ext.costs.accounts import Accounts, Spent, Want
+from ignition_ext.costs.exhausted import unspent_accounts
 from ignition_ext.costs.telling import LATER, SOON
 from ignition_ext.database import Database
 from ignition_ext.errors import BudgetExhausted, ConfigurationError
-from ignition_ext.models import MoneyAccount
+from ignition_ext.models import MoneyAccount, Tenant
 from ignition_ext.tenants import set_tenant_setting
 from ignition_ext.values import (
     Delivery,
@@ -319,3 +320,26 @@ def test_no_budget_is_ever_overspent(database_url: str, opening: Any) -> None:
             holds()
         finally:
             runner.run(database.close())
+
+
+async def test_budgets_that_nothing_was_spent_of_are_known(shop) -> None:
+    """The tenant's and the campaign's of this day or month, until somebody spends."""
+
+    async def unspent() -> list[tuple[str, int | None, int]]:
+        async with shop.database.read() as session:
+            tenant = await session.get_one(Tenant, shop.run.tenant_id)
+            rows = await unspent_accounts(session, tenant)
+            return [
+                (row.key.split(":")[2], row.campaign_id, row.budget - row.spent) for row in rows
+            ]
+
+    await shop.set_budget(10)
+    assert await unspent() == []
+    await shop.set_budget(10, per="day")
+    await set_tenant_setting(
+        shop.database, tenant="acme", key="budget.month", value="9.00 EUR", actor="test"
+    )
+    assert await unspent() == [("month", None, 9_000_000), ("day", shop.campaign_id, 10)]
+    await shop.fill("3-1@example.com")
+    await shop.send()
+    assert await unspent() == []

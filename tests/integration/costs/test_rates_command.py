@@ -196,6 +196,8 @@ def test_a_tenants_budget_is_an_amount_with_its_currency(
     else:
         ignition(*said)
         assert ignition("tenant", "get", "acme", "budget.month", "--json") == "150.00 EUR"
+        (row,) = ignition("rates", "budgets", "--tenant", "acme", "--json")
+        assert (row["account"].split(":")[2], row["left"]) == ("month", "150.00")
 
 
 def test_a_number_without_a_price_is_told(ignition: Run, file: Path) -> None:
