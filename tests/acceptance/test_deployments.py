@@ -86,6 +86,7 @@ async def test_a_deployment_has_all_that_a_worker_and_the_ui_need(
         "limit": "Limit",
         "schedule": "Schedule",
         "dry_run": "Dry run",
+        "leg": "Leg",
     }
     assert all(field["description"] for field in form.values())
 
