@@ -132,7 +132,8 @@ async def set_(name: str, key: str, value: str, /, *, json: Json = False) -> Non
     if json:
         print_json({"tenant": name, "key": key, "value": parsed, "changed": changed})
     else:
-        note(f"{key} of {name} {'is set' if changed else 'was so already'}.")
+        done = "is taken away" if parsed is None else "is set"
+        note(f"{key} of {name} {done if changed else 'was so already'}.")
 
 
 @app.command

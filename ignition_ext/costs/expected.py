@@ -21,7 +21,7 @@ from ignition_ext.costs.actual import read_cost, read_groups, store_cost
 from ignition_ext.costs.budget import Budget
 from ignition_ext.costs.budget_store import budgets_of, left_of
 from ignition_ext.costs.card import Card
-from ignition_ext.costs.card_store import open_card, pinned_card
+from ignition_ext.costs.card_store import open_card, pin_card
 from ignition_ext.costs.money import amount_text
 from ignition_ext.costs.sums import Cost, Sum
 from ignition_ext.database import Database
@@ -81,15 +81,19 @@ class Shortfall:
 async def expect_cost(database: Database, run: RunRef) -> Cost | None:
     """Estimate a run whose audience is in the ledger, and keep it for the views.
 
+    It is tied to the rate card in force, if it is not yet to one.
     Reads each of the run's messages once: a second for a million.
 
     Returns:
         None without a rate card, and where an estimate is kept, such as pre-flight's.
     """
     with database_errors(database):
+        # The second run of a campaign with two channels has its audience before it begins.
+        row = await pin_card(database, run)
+        if row is None:
+            return None
         async with database.read() as session:
-            row = await pinned_card(session, run)
-            if row is None or await read_cost(session, run.id, CostKind.ESTIMATE) is not None:
+            if await read_cost(session, run.id, CostKind.ESTIMATE) is not None:
                 return None
             card = await open_card(session, row)
             recipients = await read_groups(database, session, run, card, "read_recipients")

@@ -9,7 +9,7 @@ import pytest
 from ignition_ext.costs.accounts import Accounts, Want
 from ignition_ext.costs.actual import cost_status, read_cost, store_cost
 from ignition_ext.costs.card import Price
-from ignition_ext.costs.card_store import NewCard, import_card, pin_card
+from ignition_ext.costs.card_store import NewCard, import_card
 from ignition_ext.costs.expected import expect_cost, tell_shortfalls
 from ignition_ext.costs.sums import Cost, cost_words
 from ignition_ext.ledger.contract import NewMessage
@@ -66,12 +66,10 @@ async def keep(shop, run: RunRef, kind: CostKind, **segments: tuple[int, int]) -
 
 
 @pytest.fixture
-async def shop(shop):
-    """With a rate card, and the run tied to it."""
+async def priced(shop) -> None:
+    """The tenant has a rate card."""
     card = NewCard(currency="EUR", prices=PRICES, email_micros=200)
     await import_card(shop.database, tenant="acme", card=card, actor="test")
-    await pin_card(shop.database, shop.run)
-    return shop
 
 
 async def expect(shop, run: RunRef) -> Cost:
@@ -80,17 +78,17 @@ async def expect(shop, run: RunRef) -> Cost:
     return cost
 
 
+@pytest.mark.usefixtures("priced")
 async def test_a_later_run_costs_what_its_texts_did_at_pre_flight(shop) -> None:
     """Its own recipients at its own prices, with as many segments a text as were found then."""
     await keep(shop, shop.run, CostKind.ESTIMATE, to49=(4, 6), to33=(1, 2))
     run = await another_run(shop)
-    await pin_card(shop.database, run)
     await fill(shop, run)
 
     cost = await expect(shop, run)
 
     germany, unknown = cost.countries["49"], cost.countries["44"]
-    assert cost.basis is EstimateBasis.LAST_PREFLIGHT
+    assert (cost.basis, cost.card) == (EstimateBasis.LAST_PREFLIGHT, 1)
     assert germany.micros == (NETWORK + GERMANY + MOBILE) * 6 // 4
     assert (germany.messages, germany.segments) == (3, 5)
     assert cost.countries["33"].micros == 2 * FRANCE
@@ -101,16 +99,15 @@ async def test_a_later_run_costs_what_its_texts_did_at_pre_flight(shop) -> None:
     assert cost_words(cost.document).endswith("if its texts are as long as pre-flight found them")
 
 
+@pytest.mark.usefixtures("priced")
 async def test_another_version_is_measured_by_what_the_last_run_was_charged(shop) -> None:
     """Its texts are others than those that pre-flight saw; without any run a text is a segment."""
     await keep(shop, shop.run, CostKind.ESTIMATE, to49=(1, 7))
     run = await another_run(shop, version=2)
-    await pin_card(shop.database, run)
     await fill(shop, run, PEOPLE[:1])
     assert (await expect(shop, run)).basis is EstimateBasis.LEAST
     await keep(shop, shop.run, CostKind.ACTUAL, to33=(2, 6))
     third = await another_run(shop, version=2)
-    await pin_card(shop.database, third)
     await fill(shop, third, PEOPLE[:1])
 
     cost = await expect(shop, third)
@@ -118,6 +115,7 @@ async def test_another_version_is_measured_by_what_the_last_run_was_charged(shop
     assert (cost.basis, cost.total.micros) == (EstimateBasis.LAST_RUN, 3 * FRANCE)
 
 
+@pytest.mark.usefixtures("priced")
 async def test_emails_need_be_counted_only(shop) -> None:
     """Each costs the same."""
     await shop.fill("1-1@example.com", "1-2@example.com")
@@ -128,6 +126,7 @@ async def test_emails_need_be_counted_only(shop) -> None:
     assert cost_words(cost.document) == "costs 0.00 EUR by rate card 1"
 
 
+@pytest.mark.usefixtures("priced")
 async def test_an_estimate_stays_as_it_was_first_made(shop) -> None:
     """Pre-flight's, and that of a run which goes on later."""
     await keep(shop, shop.run, CostKind.ESTIMATE, to33=(1, 1))
@@ -142,13 +141,13 @@ async def test_an_estimate_stays_as_it_was_first_made(shop) -> None:
 
 async def test_without_a_card_nothing_is_expected(shop) -> None:
     """Nothing is read, nothing is kept."""
-    run = await another_run(shop)
-    await fill(shop, run)
+    await fill(shop, shop.run)
 
-    assert await expect_cost(shop.database, run) is None
-    assert await cost_status(shop.database, run, computes=True) is None
+    assert await expect_cost(shop.database, shop.run) is None
+    assert await cost_status(shop.database, shop.run, computes=True) is None
 
 
+@pytest.mark.usefixtures("priced")
 async def test_the_budgets_are_named_that_have_less_left(shop) -> None:
     """The campaign's and the tenant's, by what others spent, each announced with what is left."""
     await shop.set_budget(100_000)
