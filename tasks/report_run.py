@@ -13,6 +13,7 @@ from ignition_ext.delivery.pace import read_pace
 from ignition_ext.delivery.report import RunReport, example, moment, report_markdown
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.fallback_counts import count_fallen
+from ignition_ext.ledger.legs import other_leg
 from ignition_ext.ledger.runs import find_run
 from ignition_ext.models import CostKind, Template, TemplateVersion
 from ignition_ext.values import MessageState, RunRef, RunState
@@ -55,6 +56,7 @@ async def read_report(database: Database, reference: str, run: RunRef) -> RunRep
     async with database.read() as session:
         estimate = await read_cost(session, run.id, CostKind.ESTIMATE)
         fallen = await count_fallen(session, row.lead_run_id or run.id)
+        other = await other_leg(session, row)
     ended = row.ended_at or datetime.now(UTC)
     return RunReport(
         campaign=reference,
@@ -74,6 +76,7 @@ async def read_report(database: Database, reference: str, run: RunRef) -> RunRep
         cost=None if actual is None else actual.document,
         estimated="" if estimate is None else _estimated(estimate),
         fallback="" if fallen is None else str(fallen),
+        other_leg="" if other is None else f"{other.channel}: {other.flow_run_name}, {other.state}",
     )
 
 

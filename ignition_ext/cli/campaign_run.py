@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated
@@ -33,7 +33,7 @@ from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.operations import Item, in_turn
 from ignition_ext.orchestration.reports import dry_run_report
 from ignition_ext.orchestration.run_operations import start_run
-from ignition_ext.values import OPEN_STATES
+from ignition_ext.values import OPEN_STATES, RunState
 
 Json = Annotated[bool, Parameter(negative="")]
 LOOK_SECONDS = 0.5
@@ -82,8 +82,11 @@ async def run(
         flow_run = await _start(database, client, wanted, stored)
         if not json:
             out.print(str(flow_run.id), markup=False)
+        succeeded = True
         if wait:
             flow_run = await _follow(database, client, flow_run)
+            beside = await _follow_companion(database, client, flow_run)
+            succeeded = runs.succeeded(flow_run) and beside
         report = await dry_run_report(client, flow_run.id) if wait and dry_run else ""
         status = await _status(database, client, campaign, flow_run)
     if json:
@@ -92,7 +95,7 @@ async def run(
         _tell(status)
         if report:
             out.print(report, markup=False)
-    return 0 if not wait or runs.succeeded(flow_run) else 1
+    return 0 if succeeded else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,20 @@ async def _follow(database: Database, client: PrefectClient, flow_run: FlowRun) 
                 words=_words(status),
             )
     return flow_run
+
+
+async def _follow_companion(database: Database, client: PrefectClient, lead: FlowRun) -> bool:
+    """Follow the run's second channel, if it has one; returns whether it succeeded."""
+    status = await _begun(database, lead.id)
+    leg = status.other_leg if status is not None else None
+    if leg is None:
+        return True
+    if leg.flow_run_id is None:
+        if leg.state == RunState.OPEN:
+            note(f"{leg.flow_run_name} waits for its deployment. Run: prefect deploy --all")
+        return leg.state == RunState.COMPLETED
+    beside = await client.read_flow_run(leg.flow_run_id)
+    return runs.succeeded(await _follow(database, client, beside))
 
 
 async def _looks(client: PrefectClient, flow_run_id: UUID) -> AsyncIterator[FlowRun]:
@@ -262,6 +279,10 @@ def _tell(status: runs.RunStatus) -> None:
     for what, cost in (status.cost or {}).items():
         if cost is not None:
             out.print(f"{what}: {cost_words(cost)}", markup=False, soft_wrap=True)
+    if (leg := status.other_leg) is not None:
+        counted = _words_of(leg.counts) or "nothing yet"
+        told = f"{leg.channel}: {leg.flow_run_name}, {leg.state}: {counted} (run {leg.run_id})"
+        out.print(told, markup=False, soft_wrap=True)
     rows = [
         {"state": name, "messages": count}
         for name, count in status.counts.items()
@@ -277,6 +298,9 @@ def _step(steps: StepStatus) -> str:
 
 
 def _words(status: runs.RunStatus) -> str:
+    return _words_of(status.counts) or status.state
+
+
+def _words_of(counts: Mapping[str, int]) -> str:
     told = ("sent", "delivered", "failed", "deferred", "uncertain")
-    counted = [f"{status.counts[name]} {name}" for name in told if status.counts[name]]
-    return ", ".join(counted) or status.state
+    return ", ".join(f"{counts[name]} {name}" for name in told if counts[name])

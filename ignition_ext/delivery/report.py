@@ -54,6 +54,7 @@ class RunReport:
     cost: Mapping[str, Any] | None = None
     estimated: str = ""
     fallback: str = ""
+    other_leg: str = ""
 
     @property
     def total(self) -> int:

@@ -152,6 +152,13 @@ async def companions_of(session: AsyncSession, lead_id: UUID) -> Sequence[Campai
     return list(await session.exec(query.order_by(col(CampaignRun.channel))))
 
 
+async def other_leg(session: AsyncSession, run: CampaignRun) -> CampaignRun | None:
+    """The run on the campaign's other channel, None where there is none."""
+    if run.lead_run_id is not None:
+        return await session.get(CampaignRun, run.lead_run_id)
+    return next(iter(await companions_of(session, run.id)), None)
+
+
 async def steer_companions(
     session: AsyncSession, lead_id: UUID, state: RunState, *, reason: str, actor: str
 ) -> None:

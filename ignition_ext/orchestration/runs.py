@@ -23,7 +23,7 @@ from ignition_ext.database import Database
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.fallback_counts import Fallen, count_fallen
-from ignition_ext.ledger.legs import companions_of, is_under_way
+from ignition_ext.ledger.legs import companions_of, is_under_way, other_leg
 from ignition_ext.ledger.runs import find_run, set_run_state
 from ignition_ext.models import Campaign, CampaignRun, Tenant
 from ignition_ext.models.types import utc_now
@@ -119,7 +119,7 @@ async def run_status(
     async with database.read() as session:
         row = await find_run(session, reference)
         campaign = await _campaign_of(session, row)
-        other = await _other_leg(session, row)
+        other = await other_leg(session, row)
         fallen = None if other is None else await count_fallen(session, row.lead_run_id or row.id)
     counts = await open_ledger(database).counts(reference_of(row))
     return RunStatus(
@@ -145,12 +145,6 @@ async def run_status(
         other_leg=None if other is None else await _leg_status(database, other),
         fallback=fallen,
     )
-
-
-async def _other_leg(session: AsyncSession, row: CampaignRun) -> CampaignRun | None:
-    if row.lead_run_id is not None:
-        return await session.get(CampaignRun, row.lead_run_id)
-    return next(iter(await companions_of(session, row.id)), None)
 
 
 async def _leg_status(database: Database, row: CampaignRun) -> LegStatus:

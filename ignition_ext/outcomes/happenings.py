@@ -73,6 +73,8 @@ def _of_run(row: Row[Any]) -> list[Announcement]:
         "campaign": f"{row.tenant}/{row.campaign}",
         "run_id": str(row.id),
         "flow_run_id": None if row.flow_run_id is None else str(row.flow_run_id),
+        "channel": row.channel,
+        "lead_run_id": None if row.lead_run_id is None else str(row.lead_run_id),
         "reason": row.state_reason,
         "counts": row.counts,
     }
