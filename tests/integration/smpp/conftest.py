@@ -246,7 +246,7 @@ async def bench() -> AsyncIterator[Bench]:
     await until(lambda: not [task for task in asyncio.all_tasks() if task is not me])
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition; fail when it does not come true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the far side has no event to wait on

@@ -213,7 +213,7 @@ async def test_receipts_come_back(
 async def test_receipts_of_all_parts_are_awaited(bench: Any) -> None:
     """Ten messages of three parts: thirty receipts, then unbind without further waiting."""
     bench.smsc.receipt_delay = 0.1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await bench.deliver([(number, "ş" * 200) for number in numbers(10)], linger=60)
 
     assert Counter(one.state for one in bench.receipts) == {MessageState.DELIVERED: 30}
@@ -224,7 +224,7 @@ async def test_receipts_of_all_parts_are_awaited(bench: Any) -> None:
 
 async def test_lingering_ends_when_no_receipt_comes(bench: Any) -> None:
     """A message without a receipt does not hold the bind for ever."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await bench.deliver([("+9991040001", "Hi"), ("+4915112345678", "Hi")], linger=0.3)
 
     assert len(bench.receipts) == 1
@@ -233,7 +233,7 @@ async def test_lingering_ends_when_no_receipt_comes(bench: Any) -> None:
 async def test_lingering_ends_at_a_stop(bench: Any) -> None:
     """A stop does not wait for receipts."""
     task = asyncio.create_task(bench.deliver([("+9991040001", "Hi")], linger=60))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(40):
         await bench.journal.changed.wait()
         bench.stop.set()
         await task
@@ -283,7 +283,7 @@ async def test_without_a_store_the_smsc_keeps_its_receipts(bench: Any, wait_unti
 
 async def test_a_transmitter_sends_and_hears_nothing(bench: Any) -> None:
     """And does not wait for what cannot come."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await bench.deliver([("+4915112345678", "Hi")], linger=60, bind=BindType.TRANSMITTER)
 
     assert bench.smsc.messages == [("4915112345678", "Hi")]
@@ -346,7 +346,7 @@ async def test_a_stop_does_not_wait_longer_than_the_drain_time(
     )
     await wait_until(lambda: len(bench.smsc.submits) == 5)
     bench.stop.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await task
 
     bench.journal.check_complete()
