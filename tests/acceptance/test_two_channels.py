@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Scheduled
 from sqlmodel import col, select
 
 from blocks import SmppGateway, SmtpServer
@@ -22,16 +23,18 @@ from ignition_ext.consent.preferences import Choices, set_preferences
 from ignition_ext.database import Database
 from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
 from ignition_ext.devtools.smsc import SmscSimulator
-from ignition_ext.devtools.stack import PrefectServer
+from ignition_ext.devtools.stack import PrefectServer, WarmWorker
 from ignition_ext.ledger import open_ledger
 from ignition_ext.models import CampaignRun
 from ignition_ext.orchestration.apply import carry_out, plan
 from ignition_ext.orchestration.client import prefect_client
+from ignition_ext.orchestration.deployments import ENTRYPOINT, FLOW, find_deployment
+from ignition_ext.orchestration.legs import start_waiting_legs
 from ignition_ext.orchestration.mirror import reference_of
-from ignition_ext.orchestration.runs import run_status
+from ignition_ext.orchestration.runs import cancel, run_status
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
-from ignition_ext.values import Channel
+from ignition_ext.values import Channel, MessageState
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -75,16 +78,15 @@ class Stage:
         wanted = CampaignParameters(campaign=f"{self.tenant}/news")
         return await campaign(wanted, return_state=True)
 
-    async def legs(self) -> dict[str, CampaignRun]:
-        """The runs by channel; there is one of each at most."""
+    async def legs(self, flow_run_id: UUID | None = None) -> dict[str, CampaignRun]:
+        """The runs by channel, of this flow run or of the only one; at most one of each."""
         async with self.database.read() as session:
             rows = list(await session.exec(select(CampaignRun).order_by(col(CampaignRun.channel))))
+        if flow_run_id is not None:
+            (lead,) = [row.id for row in rows if row.flow_run_id == flow_run_id]
+            rows = [row for row in rows if lead in (row.id, row.lead_run_id)]
         assert len({row.channel for row in rows}) == len(rows)
         return {row.channel: row for row in rows}
-
-    async def counts(self, channel: str) -> dict[str, int]:
-        counts = await open_ledger(self.database).counts(reference_of((await self.legs())[channel]))
-        return {state.value: count for state, count in counts.items() if count}
 
     def mails(self) -> Counter[str]:
         return Counter(message.recipients[0] for message in self.smtp.accepted)
@@ -185,3 +187,100 @@ async def test_each_recipient_gets_both_the_one_there_is_or_the_one_liked_best(
     assert status.run_id == lead.id
     assert status.other_leg is not None
     assert (status.other_leg.run_id, status.other_leg.counts["total"]) == (companion.id, 3)
+
+
+@pytest.fixture
+async def workers(prefect: PrefectServer, stage: Stage) -> AsyncIterator[None]:
+    """One for each channel's pool."""
+    with (
+        WarmWorker(prefect, "email", environment=stage.environment),
+        WarmWorker(prefect, "sms", environment=stage.environment),
+    ):
+        yield
+
+
+async def drop_deployment(client: PrefectClient) -> None:
+    """As where nobody has run prefect deploy --all since the release."""
+    found = await find_deployment(client, "sms")
+    if found is not None:
+        await client.delete_deployment(found.id)
+
+
+async def deploy_legs(client: PrefectClient) -> None:
+    """The deployment that prefect.yaml has for second channels."""
+    await client.create_deployment(
+        flow_id=await client.create_flow_from_name(FLOW),
+        name="sms",
+        entrypoint=ENTRYPOINT,
+        pull_steps=[],
+        work_pool_name="sms",
+    )
+
+
+@pytest.mark.usefixtures("workers")
+async def test_both_channels_go_on_when_retried_and_stop_when_their_run_is_cancelled(
+    stage: Stage,
+) -> None:
+    """Counted where they arrive: nobody gets anything twice, and what did not go is accounted for.
+
+    Whatever deployment for second channels there was is made anew: the first one was missing.
+    """
+    people = [f"p{n}@example.com,+4917012{n:05d},P{n}" for n in range(MANY)]
+    mails = Counter(f"p{n}@example.com" for n in range(MANY))
+    texts = Counter(f"4917012{n:05d}" for n in range(MANY))
+    slow = {
+        "throttle": "{per_second: 20}",
+        "sms": f"{{block: {stage.tenant}-sms, from: ACME, throttle: {{per_second: 20}}}}",
+    }
+    await drop_deployment(stage.client)
+    deployment = await stage.apply(*people, time_limit="5s", **slow)
+    run = await stage.client.create_flow_run_from_deployment(deployment)
+    await stage.ended(run.id, "Failed")
+
+    companion = (await stage.legs())["sms"]
+    assert (companion.state, companion.flow_run_id) == ("open", None)
+    assert 0 < sum(stage.mails().values()) < MANY
+    assert stage.texts() == Counter()
+    await deploy_legs(stage.client)
+    for started in ([companion.flow_run_name], []):
+        done = await start_waiting_legs(stage.database, stage.client, actor="test")
+        assert list(done) == started
+    beside = (await stage.legs())["sms"].flow_run_id
+    await stage.ended(beside, "Failed")
+    assert 0 < sum(stage.texts().values()) < MANY
+
+    await stage.apply(*people)
+    for key in (run.id, beside):
+        await retry(stage.client, key)
+        await stage.ended(key, "Completed", runs=2)
+    assert (stage.mails(), stage.texts()) == (mails, texts)
+
+    slower = {
+        "throttle": "{per_second: 1}",
+        "sms": f"{{block: {stage.tenant}-sms, from: ACME, throttle: {{per_second: 5}}}}",
+    }
+    await stage.apply(*people, **slower)
+    run = await stage.client.create_flow_run_from_deployment(deployment)
+    await wait_until(lambda: reached(stage.mails, MANY + 1))
+    await wait_until(lambda: reached(stage.texts, MANY + 1))
+    await cancel(stage.database, stage.client, f"{stage.tenant}/news", actor="test")
+    await stage.ended(run.id, "Cancelled")
+    legs = await stage.legs(run.id)
+    await stage.ended(legs["sms"].flow_run_id, "Cancelled")
+    for leg, arrived in ((legs["email"], stage.mails()), (legs["sms"], stage.texts())):
+        counts = await open_ledger(stage.database).counts(reference_of(leg))
+        assert leg.state == "cancelled"
+        assert 0 < counts[MessageState.CANCELLED] < MANY
+        assert sum(counts.values()) == MANY
+        accepted = counts[MessageState.SENT] + counts[MessageState.DELIVERED]
+        assert sum(arrived.values()) == MANY + accepted
+
+
+async def retry(client: PrefectClient, flow_run_id: UUID | None) -> None:
+    """What Retry does in the UI."""
+    assert flow_run_id is not None
+    await client.set_flow_run_state(flow_run_id, Scheduled(), force=True)
+
+
+async def reached(arrived: Callable[[], Counter[str]], wanted: int) -> bool:
+    return sum(arrived().values()) >= wanted
