@@ -18,6 +18,7 @@ SELECT e.at, e.message_id, e.seq, m.state, m.failure_class, m.detail, m.resends
   FROM message_event e
   JOIN message m ON m.id = e.message_id AND m.run_at = e.run_at
  WHERE e.run_at = %(run_at)s
+   AND e.new_state <> 'sent'
    AND (e.new_state IN ('failed', 'bounced', 'expired', 'uncertain')
         OR e.new_state = 'suppressed' AND e.detail = 'on the suppression list: bounce')
    AND (e.at, e.message_id) > (%(at)s, %(after)s)
@@ -54,16 +55,20 @@ SELECT m.run_id, m.not_before, m.id, m.run_at, m.tenant_id
  WHERE m.id = ANY(%(ids)s) AND m.run_at = %(run_at)s;
 
 -- name: note_fallbacks
--- The text message may be one that the run had already.
+-- The text message may be one that the run had already. LIMIT: each number is looked up by itself;
+-- without statistics of a run that is being filled the planner would go through all of them for each.
 INSERT INTO fallback_message (message_id, tenant_id, run_id, sms_id, sms_run_id, cause,
                               failure_class, at)
-SELECT m.id, m.tenant_id, m.run_id, s.id, s.run_id, g.cause, m.failure_class,
+SELECT m.id, m.tenant_id, m.run_id, s.id, g.sms_run_id, g.cause, m.failure_class,
        statement_timestamp()
   FROM unnest(%(email_id)s::uuid[], %(sms_run_id)s::uuid[], %(run_at)s::timestamptz[],
               %(cause)s::text[]) AS g (email_id, sms_run_id, run_at, cause)
   JOIN message m ON m.id = g.email_id AND m.run_at = g.run_at
-  JOIN message s ON s.run_id = g.sms_run_id AND s.channel = 'sms' AND s.run_at = g.run_at
-                AND s.address = m.data #>> '{fallback.sms,address}'
+ CROSS JOIN LATERAL (
+       SELECT t.id FROM message t
+        WHERE t.run_id = g.sms_run_id AND t.channel = 'sms'
+          AND t.address = m.data #>> '{fallback.sms,address}' AND t.run_at = g.run_at
+        LIMIT 1) AS s
 ON CONFLICT DO NOTHING;
 
 -- name: move_fallback

@@ -14,6 +14,7 @@ SELECT e.at, e.message_id, e.seq, m.state, m.failure_class, m.detail, m.resends
   FROM message_event e
  CROSS JOIN message m ON m.id = e.message_id AND m.run_at = e.run_at
  WHERE e.run_at = :run_at
+   AND e.new_state <> 'sent'
    AND (e.new_state IN ('failed', 'bounced', 'expired', 'uncertain')
         OR e.new_state = 'suppressed' AND e.detail = 'on the suppression list: bounce')
    AND (e.at, e.message_id) > (:at, :after)

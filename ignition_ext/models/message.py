@@ -19,10 +19,11 @@ from ignition_ext.values import Channel, MessageState, new_id
 
 _REFUSED = sql("new_state = 'failed' AND failure_class IN ('address', 'mailbox') AND code <> ''")
 UNDELIVERED = sql(
-    "(new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
+    "new_state <> 'sent' AND (new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
     " OR new_state = 'suppressed' AND detail = 'on the suppression list: bounce')"
 )
-"""Of an event: the message did not get through, for all that was known then."""
+"""Of an event: the message did not get through, for all that was known then. The usual end comes
+first, so that it is told apart by one comparison."""
 
 
 class Message(SQLModel, table=True):

@@ -21,7 +21,7 @@ depends_on = None
 
 _GOES_ON = sa.text("closed_at IS NULL")
 _UNDELIVERED = sa.text(
-    "(new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
+    "new_state <> 'sent' AND (new_state IN ('failed', 'bounced', 'expired', 'uncertain')"
     " OR new_state = 'suppressed' AND detail = 'on the suppression list: bounce')"
 )
 

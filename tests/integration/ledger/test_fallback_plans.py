@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy.dialects import postgresql, sqlite
@@ -105,6 +105,36 @@ async def test_a_page_is_found_by_its_index(seeded: tuple[Any, Any], has_statist
 
 def walk(node: dict[str, Any]) -> list[dict[str, Any]]:
     return [node] + [below for child in node.get("Plans", []) for below in walk(child)]
+
+
+@pytest.mark.parametrize("name", ["add_fallbacks", "note_fallbacks", "queue_fallbacks"])
+async def test_each_text_message_is_looked_up_by_itself(seeded: tuple[Any, Any], name: str) -> None:
+    """Whatever the planner knows of the run: by keys, or by its number among the run's own."""
+    scene, run = seeded
+    keys = [uuid4() for _ in range(3)]
+    values: dict[str, Any] = {"run_at": run.run_at, "cause": "failed"}
+    async with _driver(scene.database) as connection:
+        if scene.database.dialect == "sqlite":
+            values |= {"id": keys[0], "email_id": keys[1], "sms_run_id": keys[2], "ids": keys}
+            text = load_statements("fallback.sqlite.sql")[name]
+            values = {key: stored(value) for key, value in values.items()}
+            rows = await connection.execute_fetchall(f"EXPLAIN QUERY PLAN {text}", values)
+            plan = "\n".join(row[3] for row in rows)
+            assert "SCAN m" not in plan
+            assert "SCAN s" not in plan
+            by_number = "(run_id=? AND channel=? AND address=?"
+        else:
+            values = {key: [value] * 3 for key, value in values.items()}
+            values |= {"id": keys, "email_id": keys, "sms_run_id": keys, "ids": keys}
+            if name == "queue_fallbacks":
+                values["run_at"] = run.run_at
+            text = load_statements("fallback.postgresql.sql")[name]
+            cursor = await connection.execute(f"EXPLAIN {text}".encode(), values)
+            plan = "\n".join(row[0] for row in await cursor.fetchall())
+            assert "Scan on message " not in plan
+            assert "Index Cond: ((id = " in plan or "Index Cond: ((id = ANY" in plan
+            by_number = "AND ((channel)::text = 'sms'::text) AND ((address)::text = "
+    assert (by_number in plan) == (name == "note_fallbacks"), plan
 
 
 async def test_each_minutes_look_reads_no_run(seeded: tuple[Any, Any]) -> None:
