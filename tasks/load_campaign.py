@@ -10,6 +10,7 @@ from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.database import Database
 from ignition_ext.delivery.plan import CampaignPlan, plan_campaign, renderer_of
 from ignition_ext.delivery.preflight import require_columns
+from ignition_ext.errors import ConfigurationError
 from ignition_ext.ledger.run_rows import read_run
 from ignition_ext.orchestration.database_block import resolve_database
 from ignition_ext.settings import Settings
@@ -27,6 +28,11 @@ async def load_campaign(parameters: CampaignParameters) -> CampaignPlan:
     """
     async with open_database() as database:
         plan = await read_plan(database, parameters)
+        if plan.leg is not None and not plan.allowed_here:
+            raise ConfigurationError(
+                plan.why_not_here,
+                mend="Give the pool workers of that environment, and retry.",
+            )
         if not plan.allowed_here:
             return plan  # its block and audience may well not exist in this environment
         renderer_of(plan, run={})  # compiles each file

@@ -9,7 +9,7 @@ from prefect.exceptions import ObjectNotFound
 
 from ignition_ext.errors import IgnitionError
 from ignition_ext.health.check import Check, failed, hint, passed
-from ignition_ext.health.facts import check_reconcile, check_senders, check_server
+from ignition_ext.health.facts import check_legs, check_reconcile, check_senders, check_server
 from ignition_ext.orchestration.blocks import block_classes
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.pools import POOLS
@@ -27,6 +27,7 @@ async def check_prefect() -> AsyncIterator[Check]:
                 yield await _block_type(client, slug)
             yield await check_reconcile(client)
             yield await check_senders(client)
+            yield await check_legs(client)
     except IgnitionError as error:
         yield failed("prefect", error.message, error.mend)
 

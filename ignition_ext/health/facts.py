@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ from ignition_ext.values import RunState
 
 RECONCILE_DEPLOYMENT = "reconcile/reconcile"
 SENDER_DEPLOYMENTS = ("sender/email", "sender/sms")
+LEG_DEPLOYMENTS = ("campaign/sms",)
 RECONCILE_LATE = timedelta(minutes=10)
 """It runs each minute; a worker that is busy or starts slowly may pass some over."""
 RUNS_SHOWN = 100
@@ -176,16 +177,25 @@ async def check_reconcile(client: PrefectClient) -> Check:
 
 async def check_senders(client: PrefectClient) -> Check:
     """Whether runs with several senders can start them."""
+    return await _deployed(client, "senders", SENDER_DEPLOYMENTS, "runs go on with one sender each")
+
+
+async def check_legs(client: PrefectClient) -> Check:
+    """Whether campaigns with two channels can start the second one."""
+    without = "text messages of campaigns with two channels wait"
+    return await _deployed(client, "second channels", LEG_DEPLOYMENTS, without)
+
+
+async def _deployed(client: PrefectClient, what: str, names: Sequence[str], without: str) -> Check:
     missing = []
-    for name in SENDER_DEPLOYMENTS:
+    for name in names:
         try:
             await client.read_deployment_by_name(name)
         except ObjectNotFound:
             missing.append(name)
     if missing:
-        detail = f"{', '.join(missing)} not deployed: runs go on with one sender each."
-        return hint("senders", detail, _DEPLOY)
-    return passed("senders", ", ".join(SENDER_DEPLOYMENTS))
+        return hint(what, f"{', '.join(missing)} not deployed: {without}.", _DEPLOY)
+    return passed(what, ", ".join(names))
 
 
 def document(run: RunFacts) -> dict[str, Any]:

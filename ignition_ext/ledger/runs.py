@@ -136,7 +136,8 @@ def _reopened(row: CampaignRun, request: RunRequest) -> RunState:
     if state in (RunState.COMPLETED, RunState.FAILED):
         return RunState.OPEN if is_its_own else state
     if state is RunState.CANCELLED and row.ended_at is not None and is_its_own:
-        return RunState.OPEN
+        # A companion's flow run may have been asked for just before its lead was cancelled.
+        return RunState.OPEN if row.prefect_attempts else state
     return state
 
 
@@ -221,6 +222,7 @@ async def set_run_state(
         row = await read_run(session, run_id)
         before = RunState(row.state)
         if before is state:
+            await steer_companions(session, row.id, state, reason=reason, actor=actor)
             return run_ref(row)
         if before not in _ASKED.get(state, frozenset()):
             raise ConflictError(

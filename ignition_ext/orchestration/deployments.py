@@ -118,11 +118,14 @@ def campaign_deployment(definition: CampaignDefinition, *, timezone: str) -> Dep
         applied_at=now,
     )
     owner = f" Owner: {definition.owner.name}." if definition.owner else ""
+    blocks = f"block {definition.block}"
+    if definition.sms is not None:
+        blocks = f"blocks {definition.block} and {definition.sms.block}"
     return DeploymentSpec(
         name=deployment_name(definition.reference),
         description=(
             f"The {definition.channel} campaign {definition.reference}:"
-            f" template {definition.template}, block {definition.block}.{owner}"
+            f" template {definition.template}, {blocks}.{owner}"
         ),
         tags=definition.all_tags,
         pool=definition.message_channel.value,

@@ -205,6 +205,35 @@ async def test_an_audience_without_addresses_of_the_channel_is_refused(shop: Wor
         await shop.apply()
 
 
+async def test_a_campaign_with_two_channels_needs_what_both_need(shop: Workshop) -> None:
+    """Both parts of the template, both columns, both blocks; its deployment is the emails'."""
+    sms = f"sms: {{block: {shop.tenant}-sms, from: ACME}}\nschedules:"
+    shop.change("channel: email", "channel: both")
+    shop.change("schedules:", sms)
+    with pytest.raises(CampaignFileError, match="has no files for sms") as caught:
+        await shop.apply()
+    assert caught.value.field == "template"
+
+    template = shop.folder.parents[1] / "templates" / "newsletter"
+    (template / "sms.txt").write_text("Hello {{ first_name }}")
+    await templates.push(
+        shop.database, tenant=shop.tenant, folder=template, actor="test", publish=True
+    )
+    with pytest.raises(CampaignFileError, match="no block ignition-smpp-gateway/") as caught:
+        await shop.apply()
+    assert (caught.value.line, caught.value.field) == (9, "sms.block")
+    gateway = SmppGateway(host="127.0.0.1", system_id="acme", password="x")
+    await gateway.asave(f"{shop.tenant}-sms")
+    assert await shop.apply() is not None
+    deployed = await shop.deployed()
+    assert deployed.work_pool_name == "email"
+    assert "channel:both" in deployed.tags
+    (shop.folder / "mails.csv").write_text("email,first_name\nann@example.com,Ann\n")
+    shop.change("name: customers", "csv: mails.csv")
+    with pytest.raises(CampaignFileError, match="no column phone"):
+        await shop.apply()
+
+
 async def test_prefects_refusal_rolls_the_rows_back(shop: Workshop) -> None:
     """The work pool vanishes between the look and the deed: nothing is stored."""
 

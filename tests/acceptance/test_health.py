@@ -139,4 +139,4 @@ async def test_doctor_says_the_same(
     assert checks["prefect"]["verdict"] == "ok"
     assert checks["runs"]["verdict"] == "hint"
     assert "acme/news 2026-11-21 08:00" in checks["runs"]["detail"]
-    assert {"reconcile", "senders"} <= set(checks)
+    assert {"reconcile", "senders", "second channels"} <= set(checks)

@@ -142,6 +142,29 @@ async def test_cancelling_the_lead_accounts_for_its_companion(scene: Any) -> Non
     assert (await open_run(scene.database, again, actor="test")).state is RunState.CANCELLED
 
 
+async def test_a_flow_run_that_was_asked_for_before_the_cancel_finds_it(scene: Any) -> None:
+    """It was made while nobody knew of it; its first attempt is no retry."""
+    lead = await led(scene)
+    second = await companion(scene, lead)
+    await fill(scene, second, "+491701")
+    await cancel(scene, lead.ref)
+    await account_for_companions(scene.database, scene.ledger, lead.ref)
+    assert (await row(scene, second)).ended_at is not None
+
+    late = request(scene, leg=second.id, channel=Channel.SMS)
+    assert (await open_run(scene.database, late, actor="test")).state is RunState.CANCELLED
+
+
+async def test_a_lead_that_is_paused_again_pauses_a_companion_that_was_resumed(scene: Any) -> None:
+    """Whoever pauses a run means all of it."""
+    lead = await led(scene)
+    second = await companion(scene, lead)
+    for run, asked in ((lead.ref, "paused"), (second, "open"), (lead.ref, "paused")):
+        await set_run_state(scene.database, run.id, RunState(asked), reason="", actor="test")
+
+    assert await state(scene, second) == "paused"
+
+
 async def test_a_cancelled_run_gets_no_companion(scene: Any) -> None:
     """Whoever was about to open it adds nobody."""
     lead = await led(scene)
