@@ -20,8 +20,6 @@ from ignition_ext.channels.smpp.desk import Inbox, Store
 from ignition_ext.channels.smpp.slot import Slot, no_limit
 from ignition_ext.errors import ConfigurationError
 
-_TLV_TAG = r"^(0[xX][0-9A-Fa-f]{1,4}|[1-9][0-9]{0,3}|[1-5][0-9]{4})$"
-"""Two octets, as providers' guides write them: hexadecimal, or decimal where that is how."""
 _BIND_WORDS = {"trx": "transceiver", "tx": "transmitter", "rx": "receiver"}
 
 
@@ -200,7 +198,6 @@ class SmppGateway(Block):
     )
     text_id_tlv: str | None = Field(
         default=None,
-        pattern=_TLV_TAG,
         title="TLV of texts' ids",
         description="The TLV in which the provider numbers texts from handsets, such as 0x1502 (see"
         " its SMPP guide), so that one brought twice is known from the same words said twice. Empty"
@@ -243,6 +240,19 @@ class SmppGateway(Block):
             return value
         word = value.strip().lower()
         return _BIND_WORDS.get(word, word)
+
+    @field_validator("text_id_tlv")
+    @classmethod
+    def _is_a_tag(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        try:
+            tag = int(value.strip(), 0)
+        except ValueError:
+            tag = -1
+        if not 0 <= tag <= 0xFFFF:
+            raise ValueError(f"{value!r} is no tag of a TLV; write it as 0x1502")
+        return f"0x{tag:04X}"
 
     @field_validator("host", mode="before")
     @classmethod

@@ -21,7 +21,7 @@ from ignition_ext.costs.card_store import (
     open_card,
     read_prices,
 )
-from ignition_ext.costs.exhausted import current_accounts, unspent_accounts
+from ignition_ext.costs.exhausted import campaign_names, current_accounts, unspent_accounts
 from ignition_ext.costs.money import amount_text, price_text, read_micros
 from ignition_ext.errors import ConfigurationError, NotFoundError
 from ignition_ext.models import MoneyAccount, RateCard
@@ -33,7 +33,7 @@ app = App(
 )
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 LISTED = ("version", "currency", "entries", "email_price", "valid_from", "valid_to", "source")
-SPENT = ("account", "budget", "spent", "held", "left", "currency", "ends_at", "exhausted_at")
+SPENT = ("of", "per", "budget", "spent", "held", "left", "currency", "ends_at")
 
 
 @app.command(name="import")
@@ -203,14 +203,19 @@ async def budgets(*, tenant: str, json: Json = False) -> None:
         owner = await get_tenant(session, tenant)
         assert owner.id is not None
         used = await current_accounts(session, owner.id)
-        rows = [_account(row) for row in [*used, *await unspent_accounts(session, owner)]]
+        accounts = [*used, *await unspent_accounts(session, owner)]
+        names = await campaign_names(session, accounts)
+    rows = [
+        _account(one, f"{tenant}/{names[one.key]}" if one.key in names else tenant)
+        for one in accounts
+    ]
     if json:
         print_json(rows)
     else:
         print_table(rows, *SPENT)
 
 
-def _account(row: MoneyAccount) -> dict[str, Any]:
+def _account(row: MoneyAccount, of: str) -> dict[str, Any]:
     amounts = {
         "budget": row.budget,
         "spent": row.spent,
@@ -219,6 +224,8 @@ def _account(row: MoneyAccount) -> dict[str, Any]:
     }
     return {
         "account": row.key,
+        "of": of,
+        "per": row.key.split(":")[2],
         "campaign_id": row.campaign_id,
         **{name: amount_text(micros, row.currency) for name, micros in amounts.items()},
         "currency": row.currency,

@@ -128,3 +128,11 @@ async def unspent_accounts(session: AsyncSession, tenant: Tenant) -> Sequence[Mo
     keys = [account.key for account in accounts]
     known = set(await session.exec(select(MoneyAccount.key).where(col(MoneyAccount.key).in_(keys))))
     return [new_account(one, now) for one in accounts if one.key not in known]
+
+
+async def campaign_names(session: AsyncSession, accounts: Sequence[MoneyAccount]) -> dict[str, str]:
+    """The names of the campaigns whose accounts these are, by the accounts' keys."""
+    ids = {one.campaign_id for one in accounts if one.campaign_id is not None}
+    query = select(Campaign.id, Campaign.name).where(col(Campaign.id).in_(ids))
+    names = dict((await session.exec(query)).all())
+    return {one.key: names[one.campaign_id] for one in accounts if one.campaign_id in names}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlmodel import select
 
 from ignition_ext.costs.accounts import Accounts, Spent, Want
-from ignition_ext.costs.exhausted import unspent_accounts
+from ignition_ext.costs.exhausted import campaign_names, unspent_accounts
 from ignition_ext.costs.telling import LATER, SOON
 from ignition_ext.database import Database
 from ignition_ext.errors import BudgetExhausted, ConfigurationError
@@ -329,6 +329,8 @@ async def test_budgets_that_nothing_was_spent_of_are_known(shop) -> None:
         async with shop.database.read() as session:
             tenant = await session.get_one(Tenant, shop.run.tenant_id)
             rows = await unspent_accounts(session, tenant)
+            own = [row.key for row in rows if row.campaign_id is not None]
+            assert await campaign_names(session, rows) == dict.fromkeys(own, "news")
             return [
                 (row.key.split(":")[2], row.campaign_id, row.budget - row.spent) for row in rows
             ]

@@ -174,7 +174,7 @@ def test_budgets_show_what_is_spent_and_left(ignition: Run, database_url: str) -
 
     (row,) = ignition("rates", "budgets", "--tenant", "acme", "--json")
 
-    assert row["account"] == "tenant:1:day:now:EUR"
+    assert (row["account"], row["of"], row["per"]) == ("tenant:1:day:now:EUR", "acme", "day")
     assert [row[name] for name in ("budget", "spent", "held", "left")] == [
         "10.00",
         "4.00",

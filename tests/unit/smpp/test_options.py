@@ -114,3 +114,20 @@ def test_importing_blocks_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "tag"), [("0x1502", 0x1502), (" 5378 ", 0x1502), ("0x1E", 0x1E), ("", None)]
+)
+def test_a_tag_is_written_as_providers_write_it(said: str, tag: int | None) -> None:
+    """Hexadecimal or decimal; an empty field of the form is none."""
+    gateway = SmppGateway(host="h", system_id="i", password="p", text_id_tlv=said)
+
+    assert gateway.options().text_id_tlv == tag
+
+
+@pytest.mark.parametrize("said", ["1502h", "0x10000", "-1", "message id"])
+def test_what_is_no_tag_is_refused_with_the_mend(said: str) -> None:
+    """It says how to write one."""
+    with pytest.raises(ValidationError, match="write it as 0x1502"):
+        SmppGateway(host="h", system_id="i", password="p", text_id_tlv=said)
