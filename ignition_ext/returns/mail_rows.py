@@ -167,7 +167,8 @@ def read_report(stored: dict[str, Any]) -> MailReport:
         )
         for one in stored["recipients"]
     ]
-    lists = {name: tuple(stored[name]) for name in ("returned_to", "message_ids", "tokens")}
+    # One that an earlier release stored knows no tokens.
+    lists = {name: tuple(stored.get(name, ())) for name in ("returned_to", "message_ids", "tokens")}
     return MailReport(
         **stored | lists | {"kind": ReportKind(stored["kind"]), "recipients": tuple(recipients)}
     )

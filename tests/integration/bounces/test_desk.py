@@ -319,3 +319,17 @@ async def test_addresses_refused_during_a_run_count_too(post: Any) -> None:
     assert (await post.desk.settle()).refused == 0
     assert await post.suppressed() == {}
     assert set((await post.states(run)).values()) == {"failed"}
+
+
+async def test_what_an_earlier_release_stored_is_settled(post: Any, make_dsn: Any) -> None:
+    """Its reports say less: they knew nothing of mails that ask to unsubscribe."""
+    run, ids = await post.sent(JO)
+    await post.desk.store([mail(make_dsn(to=post.envelope_from(ids[JO]), recipient=JO))])
+    [row] = await post.reports()
+    row.report = {name: value for name, value in row.report.items() if name != "tokens"}
+    async with post.database.write() as session:
+        await session.merge(row)
+
+    await post.desk.settle()
+
+    assert await post.states(run) == {JO: "bounced"}
