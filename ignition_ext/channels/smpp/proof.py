@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from ignition_ext.channels.smpp import codec
 from ignition_ext.channels.smpp.incoming import SmsFragment
@@ -24,6 +25,10 @@ and bring the text again. SMSCs wait for 10 s and more."""
 _PATIENCE_SECONDS = 5.0
 """An enquire_link that is not answered in this time proves nothing. A bind that is left waits no
 longer for the last one."""
+
+_PAUSE_SECONDS = 1.0
+"""Between two questions on a bind: texts may come by the hundred a second, and providers who want
+an enquire_link each half a minute may take offence at a flood of them."""
 
 Tell = Callable[[Sequence[SmsFragment]], Awaitable[None]]
 
@@ -39,6 +44,7 @@ class Proofs:
         self._tell = tell
         self._texts: dict[Session, list[SmsFragment]] = {}
         self._tasks: dict[Session, asyncio.Task[None]] = {}
+        self._hurry = asyncio.Event()
 
     def acknowledged(self, session: Session, texts: Sequence[SmsFragment]) -> None:
         """Texts were answered a moment ago."""
@@ -48,7 +54,11 @@ class Proofs:
 
     async def settled(self) -> None:
         """Wait until each bind has answered, or is not expected to."""
-        await asyncio.gather(*self._tasks.values())
+        self._hurry.set()
+        try:
+            await asyncio.gather(*self._tasks.values())
+        finally:
+            self._hurry.clear()
 
     async def close(self) -> None:
         """Ask no more."""
@@ -62,6 +72,8 @@ class Proofs:
             while session.is_open and (texts := self._texts.pop(session, [])):
                 await session.request(codec.encode_enquire_link, _PATIENCE_SECONDS)
                 await self._tell(texts)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._hurry.wait(), _PAUSE_SECONDS)
         except (TimeoutError, ConnectionError) as error:
             logger.debug("nobody knows whether acknowledgements arrived: %r", error)
         except Exception:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from ignition_ext.channels.smpp import BindType, SmppReceipt
-from ignition_ext.channels.smpp.incoming import SmsFragment
+from ignition_ext.channels.smpp.incoming import SmsFragment, read_incoming
 from ignition_ext.channels.smpp.listening import SmppListener
+from ignition_ext.channels.smpp.packed import read_deliver
+from ignition_ext.channels.smpp.proof import Proofs
 from ignition_ext.devtools import smsc_wire as wire
 from ignition_ext.errors import AuthenticationFailed, DatabaseError, MustWait
 
@@ -131,6 +133,35 @@ async def test_an_answer_that_the_smsc_has_is_proved(
 
     assert asked == 0
     assert [one.octets for one in shelf.proved] == [b"a", b"b"]
+
+
+class Link:
+    """A bind that takes its time to answer an enquire_link."""
+
+    def __init__(self) -> None:
+        self.is_open, self.asked = True, 0
+        self.answer = asyncio.Event()
+
+    async def request(self, encode: Callable[[int], bytes], timeout: float) -> bytes:
+        self.asked += 1
+        await self.answer.wait()
+        return encode(self.asked)
+
+
+async def test_texts_that_come_meanwhile_are_asked_for_together(shelf: Shelf) -> None:
+    """However many come, one enquire_link is under way; whoever leaves waits for the last one."""
+    proofs, link = Proofs(shelf.acknowledged), Link()
+    texts = [read_incoming(read_deliver(deliver(b"%d" % n, n)), bind="b") for n in range(9)]
+    proofs.acknowledged(link, texts[:1])  # type: ignore[arg-type]  # all that is asked of a bind
+    await asyncio.sleep(0)
+    for one in texts[1:]:
+        proofs.acknowledged(link, [one])  # type: ignore[arg-type]
+    assert (link.asked, shelf.proved) == (1, [])
+
+    link.answer.set()
+    await proofs.settled()
+
+    assert (link.asked, shelf.proved) == (2, texts)
 
 
 async def test_an_answer_that_was_lost_is_not_proved(
