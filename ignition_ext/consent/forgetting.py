@@ -17,6 +17,7 @@ from ignition_ext.consent.suppressions import SUPPRESSIONS, SuppressionReason
 from ignition_ext.consent.traces import remove_traces
 from ignition_ext.database import Database
 from ignition_ext.ledger.erasure import erase, find_messages, stop_claims
+from ignition_ext.ledger.fallback_people import other_address
 from ignition_ext.models import Audience, Preference, RecipientRow
 from ignition_ext.tenants import get_tenant
 from ignition_ext.values import Channel
@@ -63,8 +64,9 @@ async def forget(
 ) -> Forgotten:
     """Erase a person from a tenant's data, in one transaction.
 
-    The person is the address and, where a row of an audience ties the two and nobody else shares
-    them, the address on the other channel. What was suppressed stays so, by a keyed hash.
+    The person is the address and the address on the other channel, where a row of an audience, or
+    else an email that may fall back to a number, ties the two and nobody else shares them. What was
+    suppressed stays so, by a keyed hash.
 
     Args:
         database: Ignition's.
@@ -141,6 +143,11 @@ async def _own(
         back = await addresses_of(session, tenant_id=tenant_id, channel=other, address=written)
         if back.get(channel) == address:
             own[other] = written
+    if len(found) == 1:
+        # No audience names another: emails may have, which fell back or would have.
+        told = await other_address(await session.connection(), tenant_id, channel, address)
+        if told is not None:
+            own[Channel.SMS if channel is Channel.EMAIL else Channel.EMAIL] = told
     return own
 
 

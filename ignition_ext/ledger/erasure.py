@@ -13,6 +13,7 @@ from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.database import database_now
+from ignition_ext.ledger.fallback_people import remove_number
 from ignition_ext.ledger.wishes import FORGOTTEN, NOTE
 from ignition_ext.models import (
     CampaignRun,
@@ -48,20 +49,6 @@ _FIND = text(
     " WHERE m.run_id IS NULL AND m.tenant_id = :tenant_id"
     " AND m.channel = :channel AND m.address = :address"
 ).columns(MESSAGES.c.id, MESSAGES.c.run_at)
-
-# Emails keep the number that they fall back to beside the recipient's columns.
-_REMOVE_NUMBER = {
-    "postgresql": text(
-        "UPDATE message SET data = data - 'fallback.sms'"
-        " WHERE run_id IN (SELECT run_id FROM fallback_run WHERE tenant_id = :tenant_id)"
-        " AND channel = 'email' AND data #>> '{fallback.sms,address}' = :number"
-    ),
-    "sqlite": text(
-        """UPDATE message SET data = json_remove(data, '$."fallback.sms"')"""
-        " WHERE run_id IN (SELECT run_id FROM fallback_run WHERE tenant_id = :tenant_id)"
-        """ AND channel = 'email' AND json_extract(data, '$."fallback.sms".address') = :number"""
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +111,8 @@ async def erase(session: AsyncSession, tenant_id: int, addresses: Mapping[Channe
         )
         await _empty_words(connection, found.id)
         ids.append(found.id)
-    await _remove_number(connection, tenant_id, addresses.get(Channel.SMS))
+    if (number := addresses.get(Channel.SMS)) is not None:
+        await remove_number(connection, tenant_id, number)
     for channel, address in addresses.items():
         await connection.execute(
             delete(CAPPED).where(
@@ -178,13 +166,6 @@ def _emptied(row: Row[Any]) -> dict[str, Any]:
         "timezone": None,
         "data": {},
     }
-
-
-async def _remove_number(connection: AsyncConnection, tenant_id: int, number: str | None) -> None:
-    """Take a telephone number out of the emails that would fall back to it."""
-    if number is not None:
-        query = _REMOVE_NUMBER[connection.dialect.name]
-        await connection.execute(query, {"tenant_id": tenant_id, "number": number})
 
 
 async def _empty_words(connection: AsyncConnection, key: Any) -> None:

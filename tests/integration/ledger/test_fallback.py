@@ -368,21 +368,60 @@ async def test_text_messages_keep_the_campaigns_deadline(scene: Any, refused: Ou
     assert len(claimed.messages) == 1
 
 
-async def test_forgetting_takes_the_number_away(scene: Any, refused: Outcome) -> None:
-    """By the email address everything goes, by the number alone the number: no text message."""
+async def test_forgetting_takes_both_channels_along(
+    scene: Any, accepted: Any, refused: Outcome
+) -> None:
+    """By address or number: no text message goes, and what went names nobody any more."""
     here = await falling(scene)
-    for address in ("a@example.com", NUMBERS["b@example.com"]):
+    await here.settle({"a": accepted(), "b": refused, "c": refused, "d": refused})
+    await here.fall_back()
+    for address in ("a@example.com", NUMBERS["b@example.com"], "c@example.com"):
         await forget(scene.database, tenant="acme", address=address, actor="jane")
-    await here.settle({"b": refused, "c": refused})
+    await here.settle({"e": refused})
 
     assert (await here.fall_back()).added == 1
 
-    assert list(await here.texts()) == [NUMBERS["c@example.com"]]
-    stored = json.dumps([list(row) for row in await scene.execute("SELECT data FROM message")])
-    assert NUMBERS["b@example.com"] not in stored
-    assert NUMBERS["d@example.com"] in stored
-    await forget(scene.database, tenant="acme", address=NUMBERS["c@example.com"], actor="jane")
-    assert list(await here.texts()) != [NUMBERS["c@example.com"]]
+    written = await scene.execute("SELECT address, data, state FROM message")
+    stored = json.dumps([list(row) for row in written])
+    for name in "abc":
+        assert f"{name}@example.com" not in stored
+        assert NUMBERS[f"{name}@example.com"] not in stored
+    there = {key: state for key, state in (await here.texts()).items() if key.startswith("+")}
+    assert there == {NUMBERS["d@example.com"]: "pending", NUMBERS["e@example.com"]: "pending"}
+
+
+async def test_forgetting_one_of_two_with_a_number_leaves_the_other_theirs(
+    scene: Any, refused: Outcome
+) -> None:
+    """The number is not the person's alone; forgetting the number stops it for both."""
+    shared = {"a@example.com": "+491700000001", "b@example.com": "+491700000001"}
+    here = await falling(scene, shared)
+    await forget(scene.database, tenant="acme", address="a@example.com", actor="jane")
+    await here.settle({"b": refused})
+    assert (await here.fall_back()).added == 1
+
+    more = await falling(
+        scene, {"c@example.com": "+491700000001", "d@example.com": "+491700000001"}
+    )
+    await forget(scene.database, tenant="acme", address="+491700000001", actor="jane")
+    await more.settle({"c": refused, "d": refused})
+    assert (await more.fall_back()).total == 0
+    assert not [number for number in await here.texts() if number.startswith("+")]
+
+
+async def test_forgetting_while_emails_fall_back_leaves_no_number(
+    scene: Any, refused: Outcome
+) -> None:
+    """Whoever comes first, the other waits and sees what was done."""
+    here = await falling(scene)
+    await here.settle(dict.fromkeys("abcdef", refused))
+
+    await asyncio.gather(
+        here.fall_back(),
+        *(forget(scene.database, tenant="acme", address=one, actor="jane") for one in NUMBERS),
+    )
+
+    assert not [number for number in await here.texts() if number.startswith("+")]
 
 
 async def test_who_bounced_and_was_forgotten_gets_no_text_message(scene: Any) -> None:
