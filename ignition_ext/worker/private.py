@@ -8,6 +8,7 @@ signatures against :data:`SIGNATURES` and says what to look at when they move.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,11 @@ from prefect.flow_engine import _main as run_engine
 from prefect.logging.configuration import setup_logging
 from prefect.runner._cancellation_manager import CancellationManager
 from prefect.runner._control_channel import ControlChannel
-from prefect.runner._flow_run_executor import FlowRunExecutionResult, FlowRunExecutorContext
+from prefect.runner._flow_run_executor import (
+    FlowRunExecutionResult,
+    FlowRunExecutor,
+    FlowRunExecutorContext,
+)
 from prefect.runner._process_manager import ProcessHandle, create_isolated_termination_scope
 from prefect.runner._workspace_hook_runner import WorkspaceHookRunner
 from prefect.runner._workspace_resolver import (
@@ -65,6 +70,7 @@ __all__ = [
     "process_handle",
     "refresh_global_settings_context",
     "replace_cancellation_manager",
+    "replace_state_proposer",
     "restore_runner_environment",
     "run_engine",
     "runner_owns_environment_key",
@@ -80,6 +86,11 @@ __all__ = [
 def replace_cancellation_manager(context: FlowRunExecutorContext, manager: object) -> None:
     """Have the context cancel runs by another manager; it is looked up at each cancellation."""
     vars(context)["_cancellation_manager"] = manager
+
+
+def replace_state_proposer(executor: FlowRunExecutor, wrap: Callable[[object], object]) -> None:
+    """Have the executor propose states by what ``wrap`` makes of its proposer."""
+    vars(executor)["_state_proposer"] = wrap(executor._state_proposer)
 
 
 def process_handle(process: ForkedProcess) -> ProcessHandle:

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -59,11 +59,15 @@ class ForkedProcess:
 class ForkServer:
     """One process of the fork server.
 
+    Args:
+        known: settings of Prefect's that its children will have, unless they are made elsewhere.
+
     Attributes:
         failed: modules that it could not preload, with reasons.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, str] | None = None) -> None:
+        self._known = known or {}
         self.failed: Sequence[str] = ()
         self.pid = 0
         self._numbers = itertools.count(1)
@@ -96,7 +100,7 @@ class ForkServer:
                 stdin=DEVNULL,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
-                env=_environment(),
+                env=self._environment(),
             )
         reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         self.pid = self._process.pid
@@ -206,15 +210,15 @@ class ForkServer:
         with suppress(ProcessLookupError):  # whoever asked for it has gone meanwhile
             os.killpg(process.pid, signal.SIGTERM)
 
+    def _environment(self) -> dict[str, str]:
+        """Ours, with our settings said in full, as the children will have them."""
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        return {**self._known, **os.environ, **settings}
+
     def _watch_orphan(self, process: ForkedProcess) -> None:
         watch = asyncio.create_task(_outlive(process))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with our settings said in full, as the children will have them."""
-    return {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
 
 
 async def _outlive(process: ForkedProcess) -> None:

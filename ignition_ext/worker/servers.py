@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect.logging import get_logger
 
@@ -20,9 +20,13 @@ class ForkServers:
 
     Args:
         preload: further modules to preload.
+
+    Attributes:
+        known: what the worker has learned of Prefect's server; see :mod:`.handshake`.
     """
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
+        self.known: Mapping[str, str] = {}
         self._preload = preload
         self._current: ForkServer | None = None
         self._lock = asyncio.Lock()
@@ -65,7 +69,7 @@ class ForkServers:
                 logger.warning("The fork server %s has died; starting another.", server.pid)
             if server is not None:
                 await server.close()
-            self._current = fresh = ForkServer()
+            self._current = fresh = ForkServer(self.known)
             await fresh.start(self._preload)
             for reason in fresh.failed:
                 logger.warning("Not preloaded: %s", reason)

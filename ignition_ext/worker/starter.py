@@ -12,10 +12,11 @@ import anyio
 import anyio.abc
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.settings import get_current_settings
 
 from ignition_ext.worker import private
+from ignition_ext.worker.handshake import settings_of_child
 from ignition_ext.worker.job import Job
+from ignition_ext.worker.memory import Killed
 from ignition_ext.worker.server import ForkedProcess
 from ignition_ext.worker.servers import ForkServers
 
@@ -33,6 +34,7 @@ class WarmStarter:
         directory: the child's working directory, which pull steps fill.
         environment: the child's environment as the job variables have it.
         stream_output: whether what is printed is shown.
+        killed: tells why a child was killed.
     """
 
     def __init__(
@@ -44,7 +46,10 @@ class WarmStarter:
         directory: Path,
         environment: Mapping[str, str | None],
         stream_output: bool,
+        killed: Killed,
     ) -> None:
+        self._killed, self._began = killed, 0
+        self._process: ForkedProcess | None = None
         self._servers, self._channel, self._deployment = servers, channel, deployment
         self._directory, self._environment = directory, environment
         self._stream_output = stream_output
@@ -53,6 +58,11 @@ class WarmStarter:
         self.hook_runner = private.WorkspaceHookRunner(
             manifest_path=self._manifest, stream_output=stream_output
         )
+
+    def why(self) -> str:
+        """What is known of the child's end besides its status, for the report of a crash."""
+        status = None if self._process is None else self._process.returncode
+        return self._killed.why(status, self._began)
 
     def close(self) -> None:
         """Delete what hooks needed to know."""
@@ -78,7 +88,8 @@ class WarmStarter:
                 manifest_path=str(self._manifest),
                 stream_output=self._stream_output,
             )
-            process = await self._servers.fork(job)
+            self._began = self._killed.count()
+            self._process = process = await self._servers.fork(job)
         except BaseException:
             self._channel.unregister(flow_run.id)
             raise
@@ -91,9 +102,12 @@ class WarmStarter:
             raise
 
     def _child_environment(self, flow_run: FlowRun) -> dict[str, str]:
-        """As Prefect's ``EngineCommandStarter`` makes it, the job's variables last."""
-        settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        environment = {**os.environ, **settings, **self._environment}
+        """As Prefect's ``EngineCommandStarter`` makes it, the job's variables last.
+
+        The job's hold the worker's settings; to write them down again would cost 20 ms.
+        """
+        known = settings_of_child(self._servers.known, self._environment)
+        environment = {**known, **os.environ, **self._environment}
         environment["PREFECT__FLOW_RUN_ID"] = str(flow_run.id)
         environment["PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS"] = "false"
         with suppress(RuntimeError):  # without a listener a cancellation is a plain SIGTERM

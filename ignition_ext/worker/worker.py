@@ -19,9 +19,10 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from ignition_ext.settings import Settings
-from ignition_ext.worker import private
+from ignition_ext.worker import memory, private
 from ignition_ext.worker.contexts import ExecutorContexts, SharedContext
 from ignition_ext.worker.drain import Drain
+from ignition_ext.worker.handshake import settings_of_server
 from ignition_ext.worker.server import ForkServerError
 from ignition_ext.worker.servers import ForkServers
 from ignition_ext.worker.starter import WarmStarter
@@ -48,6 +49,7 @@ class IgnitionWorker(ProcessWorker):
         self._wakeup = WakeUp(self.get_and_submit_flow_runs)
         self._drain = Drain(settings.worker_drain_seconds, self._is_busy)
         self._polling = asyncio.Lock()
+        self._killed = memory.here()
         self._handles: dict[UUID, private.ProcessHandle] = {}
         self._announced: dict[UUID, asyncio.Task[None]] = {}
 
@@ -69,6 +71,7 @@ class IgnitionWorker(ProcessWorker):
     async def setup(self) -> None:
         """Start the fork server beside all that a worker needs."""
         if hasattr(os, "fork"):
+            self._servers.known = await settings_of_server()
             await self._servers.refresh()
         await super().setup()
 
@@ -130,6 +133,7 @@ class IgnitionWorker(ProcessWorker):
             directory=Path(directory).resolve(),
             environment=configuration.env,
             stream_output=configuration.stream_output,
+            killed=self._killed,
         )
 
     async def _execute(
@@ -144,6 +148,9 @@ class IgnitionWorker(ProcessWorker):
         try:
             executor = shared.context.create_executor(
                 flow_run, starter, propose_submitting=False, hook_runner=starter.hook_runner
+            )
+            private.replace_state_proposer(
+                executor, lambda proposer: memory.TellingProposer(proposer, starter.why)
             )
             async with anyio.create_task_group() as group:
                 outcome: asyncio.Future[private.FlowRunExecutionResult | None] = asyncio.Future()

@@ -185,7 +185,7 @@ def test_a_time_limit_ends_a_flow_that_does_not_end(worker: WarmWorker, project:
 
 
 def test_a_killed_child_is_reported_with_its_signal(worker: WarmWorker, project: Project) -> None:
-    """At once, saying that it may have been memory, and with the flow's hook."""
+    """At once, saying whether it was for want of memory, and with the flow's hook."""
     run = project.run(project.deploy(SCRIPT), "wait")
     os.kill(run.facts()["pid"], signal.SIGKILL)
 
@@ -194,7 +194,7 @@ def test_a_killed_child_is_reported_with_its_signal(worker: WarmWorker, project:
     assert state is not None
     assert state.type is StateType.CRASHED
     assert "SIGKILL" in (state.message or "")
-    assert "memory" in (state.message or "")
+    assert "Not for want of memory" in (state.message or "")
     wait_until(run.out.with_suffix(".crashed").exists)
 
 

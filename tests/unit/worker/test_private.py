@@ -11,6 +11,7 @@ import pytest
 from prefect.runner._control_channel import ControlChannel
 from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle
+from prefect.runner._state_proposer import StateProposer
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
 from prefect.workers.process import ProcessWorker
 
@@ -44,6 +45,10 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], str]] = {
     "setup_logging": (private.setup_logging, "(incremental)"),
     "WorkspaceHookRunner": (private.WorkspaceHookRunner, "(manifest_path, stream_output)"),
     "ProcessHandle": (ProcessHandle, "(_process, termination_scope)"),
+    "StateProposer.propose_crashed": (
+        StateProposer.propose_crashed,
+        "(self, flow_run, message)",
+    ),
     "ControlChannel.register": (ControlChannel.register, "(self, flow_run_id)"),
     "ControlChannel.unregister": (ControlChannel.unregister, "(self, flow_run_id)"),
     "CancellationManager.cancel_by_id": (
@@ -85,6 +90,10 @@ USES: dict[str, tuple[Callable[..., Any], str]] = {
     "when a run is announced": (
         BaseWorker._submit_run_and_capture_errors,
         "await self._propose_submitting_state(flow_run)",
+    ),
+    "the executor's proposer of states": (
+        FlowRunExecutor.submit,
+        "crashed_state = await self._state_proposer.propose_crashed(",
     ),
     "runs that are being submitted": (BaseWorker._submit_run, "self._submitting_flow_run_ids"),
     "the tasks of runs": (BaseWorker._submit_run, "self._runs_task_group.start("),
