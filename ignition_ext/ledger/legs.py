@@ -163,10 +163,10 @@ async def steer_companions(
     session: AsyncSession, lead_id: UUID, state: RunState, *, reason: str, actor: str
 ) -> None:
     """Let what an operator asks of a lead hold for its companions that have not ended."""
-    befores = _ASKED[state]
+    held_for = _ASKED[state]
     for leg in await companions_of(session, lead_id):
         before = RunState(leg.state)
-        if before not in befores:
+        if before not in held_for:
             continue
         changed = await (await session.connection()).execute(
             update(_RUNS)
