@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ignition_ext.channels.smpp import codec, packed
 from ignition_ext.channels.smpp.incoming import SmsFragment, read_incoming
@@ -40,8 +39,7 @@ class Inbox(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """What came and has no answer yet; ``at`` is when, by the loop's clock."""
 
     session: Session
