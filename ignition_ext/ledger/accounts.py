@@ -283,7 +283,9 @@ class SqlLedger(Ledger):
         return effects
 
     async def fall_back(self, wave: Wave, begin: Place | None = None) -> Page | None:
-        return await self.transact(partial(fallback.take_page, wave=wave, begin=begin, limit=CHUNK))
+        return await self.transact(
+            partial(fallback.take_page, wave=wave, begin=begin, limit=fallback.PAGE)
+        )
 
     async def note_fallback(self, lead: RunRef, seen_at: datetime, *, closes: bool = False) -> None:
         await self.transact(partial(fallback.move_on, lead=lead, seen_at=seen_at, closes=closes))

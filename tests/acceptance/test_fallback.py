@@ -16,6 +16,8 @@ from sqlalchemy import text
 from sqlmodel import select
 
 from blocks import SmppGateway, SmtpServer
+from flows.campaign import campaign
+from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.consent import SuppressionReason, suppress
 from ignition_ext.database import Database
 from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
@@ -94,6 +96,7 @@ class Stage:
     smsc: SmscSimulator
     tenant: str
     deployment: UUID
+    environment: dict[str, str]
 
     @property
     def reference(self) -> str:
@@ -178,14 +181,21 @@ async def stage(
             pull_steps=[],
             work_pool_name="sms",
         )
-        with (
-            PrefectWorker(prefect, "email", environment=environment),
-            PrefectWorker(prefect, "sms", environment=environment),
-        ):
-            yield Stage(client, database, smtp, smsc, tenant_name, done.deployment_id)
+        yield Stage(client, database, smtp, smsc, tenant_name, done.deployment_id, environment)
     await database.close()
 
 
+@pytest.fixture
+async def workers(prefect: PrefectServer, stage: Stage) -> AsyncIterator[None]:
+    """One for each channel's pool."""
+    with (
+        PrefectWorker(prefect, "email", environment=stage.environment),
+        PrefectWorker(prefect, "sms", environment=stage.environment),
+    ):
+        yield
+
+
+@pytest.mark.usefixtures("workers")
 async def test_exactly_those_get_a_text_whose_email_did_not_get_through(stage: Stage) -> None:
     """Refused, refused with its content, too late, bounced days after: one text each, once."""
     async with stage.database.write() as session:
@@ -265,3 +275,25 @@ async def check_accounts(stage: Stage) -> None:
     assert other is not None
     assert (other.counts["total"], other.counts["suppressed"]) == (6, 1)
     assert other.counts["sent"] + other.counts["delivered"] == 5
+
+
+async def test_a_run_without_workers_sends_its_texts_itself(stage: Stage, tmp_path: Path) -> None:
+    """Before it ends; what bounces later goes by the deployment, as of any other run."""
+    people = "reject-550.bob@example.com,+491701234502,Bob\nlate@example.com,+491701234505,Fay\n"
+    (tmp_path / "people.csv").write_text(f"email,phone,name\n{people}")
+
+    state = await campaign(CampaignParameters(campaign=stage.reference), return_state=True)
+
+    assert (state.name, state.message) == ("Completed", "1 sent, 1 failed")
+    assert stage.mails() == Counter(["late@example.com"])
+    assert stage.texts() == Counter(["02"])
+    before = (await stage.legs())["sms"]
+    assert before.state == "completed"
+    await bounce(stage)
+    assert len(await fall_back_late.fn()) == 1
+    after = (await stage.legs())["sms"]
+    assert after.flow_run_id not in (None, before.flow_run_id)
+    assert after.flow_run_id is not None
+    waiting = await stage.client.read_flow_run(after.flow_run_id)
+    assert waiting.deployment_id is not None
+    await stage.client.delete_flow_run(waiting.id)  # no worker of another test's shall take it

@@ -13,6 +13,7 @@ import pytest
 
 from ignition_ext.consent.forgetting import forget
 from ignition_ext.consent.timeline import read_timeline
+from ignition_ext.ledger import fallback
 from ignition_ext.ledger.contract import Evidence, NewMessage
 from ignition_ext.ledger.fallback_counts import count_fallen
 from ignition_ext.ledger.fallback_rules import FallbackCause
@@ -166,6 +167,24 @@ async def test_what_did_not_get_through_goes_as_text_once(
     assert fallen is not None
     assert (fallen.emails, fallen.text_messages) == (2, 2)
     assert fallen.by_class == {"address": 1, "mailbox": 1}
+
+
+async def test_page_follows_on_page(
+    scene: Any, refused: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all emails ended in the same instant, and some of a page do not fall back."""
+    monkeypatch.setattr(fallback, "PAGE", 2)
+    here = await falling(scene, dict(NUMBERS) | {"g@example.com": None})
+    await here.settle(dict.fromkeys("abc", refused))
+    await scene.ledger.release(here.run, here.lease)
+    await scene.lapse(here.run)
+    await scene.ledger.recover(here.run)
+    await scene.execute("UPDATE message_event SET at = (SELECT max(at) FROM message_event)")
+
+    done = await here.fall_back()
+
+    assert (done.total, done.added) == (3, 3)
+    assert (await here.fall_back()).total == 0
 
 
 async def test_two_at_once_do_it_once(scene: Any, refused: Outcome) -> None:
