@@ -70,7 +70,7 @@ async def _send(parameters: CampaignParameters) -> State[Any]:
             if (ending := await make_way(plan, run)) is not None:
                 return show_ending(ending)
             progress = LiveProgress(plan.label)
-            await snapshot_audience(plan, run)
+            await snapshot_audience(plan, run, expected)
             await expect_fallback(plan, run)
             companion = await start_companion(plan, run)
             if run.in_steps:

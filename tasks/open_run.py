@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -23,18 +24,18 @@ from ignition_ext.models import CostKind
 from ignition_ext.orchestration.events import CampaignEvent, tell
 from ignition_ext.orchestration.mirror import PREFECT_ACTOR, started
 from ignition_ext.settings import Settings
-from ignition_ext.values import TenantId
+from ignition_ext.values import Channel, TenantId
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def open_run(plan: CampaignPlan, expected: Cost | None = None) -> OpenedRun:
+async def open_run(plan: CampaignPlan, expected: Mapping[Channel, Cost]) -> OpenedRun:
     """Open the run in the ledger; a retried or resumed flow run finds its own again.
 
     Args:
         plan: the campaign.
-        expected: what pre-flight found that the run would cost.
+        expected: what pre-flight found that the messages of each channel would cost.
     """
     flow_run = current_flow_run()
     request = run_request(plan, flow_run)
@@ -42,8 +43,8 @@ async def open_run(plan: CampaignPlan, expected: Cost | None = None) -> OpenedRu
         actor = Settings().actor or PREFECT_ACTOR
         run = await open_in_ledger(database, request, actor=actor)
         await pin_card(database, run.ref)
-        if expected is not None:
-            await store_cost(database, run.ref, CostKind.ESTIMATE, expected)
+        if plan.channel in expected:
+            await store_cost(database, run.ref, CostKind.ESTIMATE, expected[plan.channel])
         run = replace(run, in_steps=await _in_steps(database, plan, run))
         await started(database, run.ref, at=flow_run.start_time or datetime.now(UTC))
         async with database.read() as session:

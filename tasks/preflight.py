@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import assert_never
 
@@ -30,22 +30,22 @@ from tasks.load_channel import load_smpp_gateway, load_smtp_server
 from tasks.prepare_sender import run_facts
 
 
-async def preflight(plan: CampaignPlan) -> Cost | None:
+async def preflight(plan: CampaignPlan) -> Mapping[Channel, Cost]:
     """Check a version that has not run yet; one that has, and a resumed run, is let go at once.
 
     Returns:
-        What the messages of this plan's channel would cost; None where it was not checked, or
-        nothing is known of prices.
+        What the messages of each channel would cost, where it was checked and prices are known.
 
     Raises:
         IgnitionError: the run should not begin; the message says what to mend.
     """
     wanted = Settings().preflight
     if plan.leg is not None:
-        return None  # the run that leads it looked at both
+        return {}  # the run that leads it looked at both
     if wanted == "never" or (wanted == "first" and plan.has_run) or await _has_begun():
-        return None
-    return (await check_version(plan))[0].found.cost
+        return {}
+    legs = await check_version(plan)
+    return {leg.found.channel: leg.found.cost for leg in legs if leg.found.cost is not None}
 
 
 async def _has_begun() -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from ignition_ext.audience import Source, open_source
+from ignition_ext.campaigns.legs import CampaignChannel
 from ignition_ext.campaigns.step_rows import begin_steps
+from ignition_ext.costs.actual import store_cost
+from ignition_ext.costs.sums import Cost
 from ignition_ext.database import Database
 from ignition_ext.delivery.local_time import database_clock, local_time_of
 from ignition_ext.delivery.plan import CampaignPlan
@@ -16,17 +21,25 @@ from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.legs import companions_of
 from ignition_ext.ledger.run_rows import run_ref
 from ignition_ext.ledger.runs import OpenedRun, find_run
+from ignition_ext.models import CostKind
 from ignition_ext.orchestration.database_block import resolve_database
 from ignition_ext.settings import prefect_home
-from ignition_ext.values import RunRef, RunState
+from ignition_ext.values import Channel, RunRef, RunState
 from tasks.database import open_database
 from tasks.expect_cost import tell_cost
 from tasks.snapshot_legs import LegWriter
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-async def snapshot_audience(plan: CampaignPlan, run: OpenedRun) -> int:
+async def snapshot_audience(
+    plan: CampaignPlan, run: OpenedRun, expected: Mapping[Channel, Cost]
+) -> int:
     """Write one message for each recipient; a run that has its audience keeps it.
+
+    Args:
+        plan: the campaign.
+        run: which run of it.
+        expected: what pre-flight found that the messages of each channel would cost.
 
     Returns the number of messages in the run.
 
@@ -38,16 +51,24 @@ async def snapshot_audience(plan: CampaignPlan, run: OpenedRun) -> int:
         if not run.snapshot_done and run.state is RunState.OPEN:
             await _take(database, plan, run)
             await tell_cost(database, run.ref)
-            for companion in await _companions(database, run):
+            for channel, companion in await _companions(database, run):
+                if channel in expected and _has_both(plan):
+                    await store_cost(database, companion, CostKind.ESTIMATE, expected[channel])
                 await tell_cost(database, companion)
         total = sum((await ledger.counts(run.ref)).values())
     get_run_logger().info("%d messages are in the run", total)
     return total
 
 
-async def _companions(database: Database, run: OpenedRun) -> list[RunRef]:
+async def _companions(database: Database, run: OpenedRun) -> list[tuple[Channel, RunRef]]:
     async with database.read() as session:
-        return [run_ref(one) for one in await companions_of(session, run.ref.id)]
+        found = await companions_of(session, run.ref.id)
+    return [(Channel(one.channel), run_ref(one)) for one in found]
+
+
+def _has_both(plan: CampaignPlan) -> bool:
+    """Whether the second channel's messages are known when the run begins."""
+    return plan.whole is not None and plan.whole.channel is CampaignChannel.BOTH
 
 
 async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:

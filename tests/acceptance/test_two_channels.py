@@ -20,6 +20,9 @@ from blocks import SmppGateway, SmtpServer
 from flows.campaign import campaign
 from ignition_ext.campaigns.parameters import CampaignParameters
 from ignition_ext.consent.preferences import Choices, set_preferences
+from ignition_ext.costs.actual import read_cost
+from ignition_ext.costs.card import Price
+from ignition_ext.costs.card_store import NewCard, import_card
 from ignition_ext.database import Database
 from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
 from ignition_ext.devtools.smsc import SmscSimulator
@@ -27,7 +30,7 @@ from ignition_ext.devtools.stack import PrefectServer, WarmWorker
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.legs import open_companion
 from ignition_ext.ledger.runs import RunRequest, open_run
-from ignition_ext.models import CampaignRun
+from ignition_ext.models import CampaignRun, CostKind, EstimateBasis, PriceKind
 from ignition_ext.orchestration.apply import carry_out, plan
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.deployments import ENTRYPOINT, FLOW, find_deployment
@@ -176,6 +179,9 @@ async def test_each_recipient_gets_both_the_one_there_is_or_the_one_liked_best(
         "dea@example.com,+491701234504,Dea",
         "eve@example.com,+491701234505,Eve",
     )
+    prices = [Price(kind=PriceKind.PREFIX, code="49", micros=75_000)]
+    card = NewCard(currency="EUR", email_micros=10_000, prices=prices)
+    await import_card(stage.database, tenant=stage.tenant, card=card, actor="test")
     await stage.like(Channel.EMAIL, "dea@example.com", Channel.SMS)
     await stage.like(Channel.SMS, "+491701234505", Channel.EMAIL)
     state = await stage.run_here()
@@ -191,6 +197,11 @@ async def test_each_recipient_gets_both_the_one_there_is_or_the_one_liked_best(
     assert companion.flow_run_name == f"{lead.flow_run_name} sms"
     status = await run_status(stage.database, f"{stage.tenant}/news")
     assert status.run_id == lead.id
+    for leg, money in ((lead, "0.03 EUR"), (companion, "0.23 EUR")):
+        async with stage.database.read() as session:
+            cost = await read_cost(session, leg.id, CostKind.ESTIMATE)
+        assert cost is not None
+        assert (cost.basis, str(cost.money)) == (EstimateBasis.PREFLIGHT, money)
     assert status.other_leg is not None
     assert (status.other_leg.run_id, status.other_leg.counts["total"]) == (companion.id, 3)
 
