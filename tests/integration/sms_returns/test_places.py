@@ -86,7 +86,7 @@ async def test_the_second_listener_waits_and_says_for_whom(
     assert smsc.binds == 1
     await first.end()
     await until(lambda: smsc.binds == 2)
-    assert any(words.startswith("listens at") for words in second.told)
+    await until(lambda: any(words.startswith("listens at") for words in second.told))
     assert (await second.end()).left_to == ""
 
 
