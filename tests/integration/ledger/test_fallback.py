@@ -27,6 +27,7 @@ from ignition_ext.ledger.fallback_runs import (
 )
 from ignition_ext.ledger.fallback_wave import FALLBACK_KEY, Wave
 from ignition_ext.ledger.runs import close_run, set_run_state
+from ignition_ext.tenants import set_tenant_setting
 from ignition_ext.values import (
     Channel,
     FailureClass,
@@ -295,6 +296,26 @@ async def test_who_opted_out_of_texts_meanwhile_is_not_written_to(
     claimed = await scene.ledger.claim(done.companion, limit=10, lease=timedelta(minutes=1))
 
     assert [message.address for message in claimed.messages] == [NUMBERS["b@example.com"]]
+
+
+async def test_caps_hold_for_text_messages_instead_of_emails(
+    scene: Any, accepted: Any, refused: Outcome
+) -> None:
+    """Whoever has had a text message in these days gets no other, from whichever run."""
+    cap = {"messages": 1, "days": 7}
+    await set_tenant_setting(scene.database, tenant="acme", key="caps.sms", value=cap, actor="test")
+    claimed = []
+    for _ in range(2):
+        here = await falling(scene)
+        await here.settle({"a": refused})
+        done = await here.fall_back()
+        assert (done.added, done.companion is None) == (1, False)
+        lease, keys = await scene.sending(done.companion)
+        for key in keys.values():
+            await scene.settle(done.companion, lease, key, accepted(), accepted())
+        claimed.append(list(keys))
+
+    assert claimed == [[NUMBERS["a@example.com"]], []]
 
 
 async def test_an_email_that_is_sent_again_and_gets_through_keeps_its_text_message(
