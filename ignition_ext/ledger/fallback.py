@@ -20,8 +20,8 @@ from ignition_ext.ledger.work import Row, Work
 from ignition_ext.values import FailureClass, MessageState, RunRef, RunState
 
 PAGE = 500
-"""Emails in a transaction: each becomes two rows and a place in line, and senders wait meanwhile for
-SQLite's only write lock."""
+"""Emails in a transaction: each becomes two rows and a place in line, and senders wait meanwhile
+for SQLite's only write lock."""
 MARGIN = timedelta(minutes=1)
 """Looked at again each time: a clock that is set back, or a transaction of a role that hides when
 it began, costs no recipient the text message."""
