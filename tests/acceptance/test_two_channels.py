@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.states import Scheduled
 from sqlmodel import col, select
@@ -45,7 +46,7 @@ from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
 from ignition_ext.values import Channel, MessageState
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 MANY = 200
 
@@ -65,18 +66,21 @@ class Stage:
     async def apply(self, *rows: str, **more: str) -> UUID:
         """Store the campaign with these recipients; the deployment's id."""
         (self.folder / "people.csv").write_text("\n".join(["email,phone,name", *rows, ""]))
+        sms = f"{{block: {self.tenant}-sms, from: ACME}}"
+        return await self.write("news", **{"channel": "both", "sms": sms} | more)
+
+    async def write(self, name: str, **more: str) -> UUID:
+        """Store a campaign to the same recipients."""
         said = {
-            "name": "news",
+            "name": name,
             "tenant": self.tenant,
-            "channel": "both",
             "audience": "{csv: people.csv}",
             "template": "news",
             "block": f"{self.tenant}-mail",
             "from": "Acme <news@acme.example>",
-            "sms": f"{{block: {self.tenant}-sms, from: ACME}}",
             **more,
         }
-        file = self.folder / "news.yaml"
+        file = self.folder / f"{name}.yaml"
         file.write_text("".join(f"{key}: {value}\n" for key, value in said.items()))
         planned = await plan(self.database, self.client, file, environment="dev")
         assert planned is not None
@@ -126,7 +130,7 @@ class Stage:
         return found
 
 
-async def wait_until(look: Callable[[], Awaitable[Any]], seconds: float = 120) -> Any:
+async def wait_until(look: Callable[[], Awaitable[Any]], seconds: float = 240) -> Any:
     """The first answer that is not empty."""
     async with asyncio.timeout(seconds):
         while not (found := await look()):  # noqa: ASYNC110 - the condition is a server's
@@ -179,6 +183,7 @@ async def test_each_recipient_gets_both_the_one_there_is_or_the_one_liked_best(
         "dea@example.com,+491701234504,Dea",
         "eve@example.com,+491701234505,Eve",
     )
+    following = await stage.write("next", channel="email", after=f"[{stage.tenant}/news]")
     prices = [Price(kind=PriceKind.PREFIX, code="49", micros=75_000)]
     card = NewCard(currency="EUR", email_micros=10_000, prices=prices)
     await import_card(stage.database, tenant=stage.tenant, card=card, actor="test")
@@ -204,6 +209,12 @@ async def test_each_recipient_gets_both_the_one_there_is_or_the_one_liked_best(
         assert (cost.basis, str(cost.money)) == (EstimateBasis.PREFLIGHT, money)
     assert status.other_leg is not None
     assert (status.other_leg.run_id, status.other_leg.counts["total"]) == (companion.id, 3)
+    (let_go,) = await stage.client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[following]))
+    )
+    assert let_go.state is not None
+    assert let_go.state.message == f"let go: {stage.tenant}/news completed"
+    await stage.client.delete_deployment(following)
 
 
 async def test_a_companion_has_one_flow_run_whoever_asks_and_it_ends_with_its_lead(
@@ -314,6 +325,11 @@ async def test_both_channels_go_on_when_retried_and_stop_when_their_run_is_cance
     assert (companion.state, companion.flow_run_id) == ("open", None)
     assert sum(stage.mails().values()) < MANY
     assert stage.texts() == Counter()
+    later = await stage.client.create_flow_run_from_deployment(deployment)
+    waiting = await stage.ended(later.id, "AwaitingRetry")
+    assert waiting.state is not None
+    assert waiting.state.message == f"waits for the run {companion.flow_run_name}"
+    await stage.client.delete_flow_run(later.id)
     await deploy_legs(stage.client)
     for started in ([companion.flow_run_name], []):
         done = await start_waiting_legs(stage.database, stage.client, actor="test")
@@ -329,7 +345,7 @@ async def test_both_channels_go_on_when_retried_and_stop_when_their_run_is_cance
     assert (stage.mails(), stage.texts()) == (mails, texts)
 
     slower = {
-        "throttle": "{per_second: 1}",
+        "throttle": "{per_second: 0.5}",
         "sms": f"{{block: {stage.tenant}-sms, from: ACME, throttle: {{per_second: 5}}}}",
     }
     await stage.apply(*people, **slower)
