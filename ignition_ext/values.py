@@ -84,6 +84,15 @@ class Guarantee(StrEnum):
     AT_LEAST_ONCE = "at-least-once"
 
 
+class FallbackCause(StrEnum):
+    """Why a text message goes instead of an email, in the words of a campaign file's ``on``."""
+
+    FAILED = "failed"
+    BOUNCED = "bounced"
+    EXPIRED = "expired"
+    UNCERTAIN = "uncertain"
+
+
 class OutcomeKind(StrEnum):
     """How one attempt ended, as a transport saw it."""
 

@@ -12,7 +12,6 @@ from prefect.client.orchestration import get_client
 from ignition_ext.campaigns.legs import CampaignChannel, FallbackSpec
 from ignition_ext.delivery.plan import CampaignPlan
 from ignition_ext.errors import IgnitionError
-from ignition_ext.ledger.fallback_rules import FallbackCause
 from ignition_ext.ledger.fallback_runs import (
     Terms,
     begin_fallback,
@@ -56,7 +55,7 @@ def terms_of(plan: CampaignPlan) -> Terms:
     spec = plan.whole.fallback or FallbackSpec()
     delivery = plan.whole.leg(Channel.SMS).delivery
     return Terms(
-        causes=frozenset(FallbackCause(one.value) for one in spec.on),
+        causes=frozenset(spec.on),
         within=spec.within,
         guarantee=delivery.guarantee,
         runs_for=delivery.deadline,

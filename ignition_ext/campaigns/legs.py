@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from ignition_ext.campaigns.duration import Duration
 from ignition_ext.campaigns.sender import check_sms_sender
 from ignition_ext.campaigns.words import Name, Part, ThrottleSpec
-from ignition_ext.values import Guarantee
+from ignition_ext.values import FallbackCause, Guarantee
 
 LONGEST_WITHIN = timedelta(days=30)
 """Bounces come within days: after a month a text message would answer a forgotten email."""
@@ -30,15 +30,6 @@ class CampaignChannel(StrEnum):
 
 
 TWO_CHANNELS = frozenset({CampaignChannel.BOTH, CampaignChannel.FALLBACK})
-
-
-class FallbackOn(StrEnum):
-    """Ends of an email that let a text message go instead."""
-
-    FAILED = "failed"
-    BOUNCED = "bounced"
-    EXPIRED = "expired"
-    UNCERTAIN = "uncertain"
 
 
 class SmsSpec(Part):
@@ -74,8 +65,8 @@ class FallbackSpec(Part):
 
     after: Duration | None = None
     within: Duration = timedelta(days=3)
-    on: list[FallbackOn] = Field(
-        default=[FallbackOn.FAILED, FallbackOn.BOUNCED, FallbackOn.EXPIRED], min_length=1
+    on: list[FallbackCause] = Field(
+        default=[FallbackCause.FAILED, FallbackCause.BOUNCED, FallbackCause.EXPIRED], min_length=1
     )
 
     @field_validator("within")
@@ -87,7 +78,7 @@ class FallbackSpec(Part):
 
     @field_validator("on")
     @classmethod
-    def _each_once(cls, value: list[FallbackOn]) -> list[FallbackOn]:
+    def _each_once(cls, value: list[FallbackCause]) -> list[FallbackCause]:
         if len(set(value)) != len(value):
             raise ValueError("an end stands twice")
         return value

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ignition_ext.ledger.fallback_rules import EmailEnd, FallbackCause, falls_back
+from ignition_ext.ledger.fallback_rules import EmailEnd, falls_back
 from ignition_ext.ledger.fallback_wave import Page, Place, Wave
 from ignition_ext.ledger.ids import ordered_keys
 from ignition_ext.ledger.work import Row, Work
-from ignition_ext.values import FailureClass, MessageState, RunRef, RunState
+from ignition_ext.values import FailureClass, FallbackCause, MessageState, RunRef, RunState
 
 PAGE = 500
 """Emails in a transaction: each becomes two rows and a place in line, and senders wait meanwhile

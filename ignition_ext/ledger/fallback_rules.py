@@ -25,10 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import assert_never
 
-from ignition_ext.values import FailureClass, MessageState
+from ignition_ext.values import FailureClass, FallbackCause, MessageState
 
 BOUNCED_BEFORE = "on the suppression list: bounce"
 """What a claim notes of a message whose address is suppressed because it bounced."""
@@ -41,15 +40,6 @@ OURS = frozenset(
     }
 )
 """Failures that say nothing about the recipient: mended here, and sent again by a redrive."""
-
-
-class FallbackCause(StrEnum):
-    """Why a text message goes instead of an email, in the words of a campaign file's ``on``."""
-
-    FAILED = "failed"
-    BOUNCED = "bounced"
-    EXPIRED = "expired"
-    UNCERTAIN = "uncertain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from ignition_ext import audit
 from ignition_ext.database import Database, database_now
 from ignition_ext.ledger.fallback import MARGIN, TAKES_NONE
-from ignition_ext.ledger.fallback_rules import FallbackCause
 from ignition_ext.ledger.fallback_wave import Wave
 from ignition_ext.ledger.legs import open_companion
 from ignition_ext.ledger.opening import open_ledger
@@ -29,7 +28,7 @@ from ignition_ext.models import (
     MessageEvent,
 )
 from ignition_ext.models.message import UNDELIVERED
-from ignition_ext.values import Channel, Guarantee, RunId, RunRef, RunState, TenantId
+from ignition_ext.values import Channel, FallbackCause, Guarantee, RunId, RunRef, RunState, TenantId
 
 FELL_BACK = "run.fell-back"
 _FALLBACKS: Table = SQLModel.metadata.tables[str(FallbackRun.__tablename__)]

@@ -8,8 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from uuid import UUID
 
-from ignition_ext.ledger.fallback_rules import FallbackCause
-from ignition_ext.values import RunRef
+from ignition_ext.values import FallbackCause, RunRef
 
 FALLBACK_KEY = "fallback.sms"
 """Where an email's data keep the number that it may fall back to, with its country's code. No

@@ -16,7 +16,6 @@ from ignition_ext.consent.timeline import read_timeline
 from ignition_ext.ledger import fallback
 from ignition_ext.ledger.contract import Evidence, NewMessage
 from ignition_ext.ledger.fallback_counts import count_fallen
-from ignition_ext.ledger.fallback_rules import FallbackCause
 from ignition_ext.ledger.fallback_runs import (
     FellBack,
     Terms,
@@ -31,6 +30,7 @@ from ignition_ext.tenants import set_tenant_setting
 from ignition_ext.values import (
     Channel,
     FailureClass,
+    FallbackCause,
     Guarantee,
     MessageId,
     MessageState,

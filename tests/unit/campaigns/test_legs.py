@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ignition_ext.campaigns.definition import CampaignDefinition
-from ignition_ext.campaigns.legs import CampaignChannel, FallbackOn
+from ignition_ext.campaigns.legs import CampaignChannel
 from ignition_ext.campaigns.routing import channels_for
-from ignition_ext.values import Channel, Guarantee
+from ignition_ext.values import Channel, FallbackCause, Guarantee
 
 SAID: dict[str, Any] = {
     "name": "news",
@@ -76,7 +76,11 @@ def test_emails_that_fall_back_expire_when_the_text_messages_go() -> None:
     assert campaign.leg(Channel.EMAIL).delivery.deadline == timedelta(hours=4)
     assert campaign.leg(Channel.SMS).delivery.deadline == timedelta(hours=6)
     assert campaign.fallback is not None
-    assert campaign.fallback.on == [FallbackOn.FAILED, FallbackOn.BOUNCED, FallbackOn.EXPIRED]
+    assert campaign.fallback.on == [
+        FallbackCause.FAILED,
+        FallbackCause.BOUNCED,
+        FallbackCause.EXPIRED,
+    ]
 
 
 def test_the_text_messages_may_have_a_guarantee_of_their_own() -> None:

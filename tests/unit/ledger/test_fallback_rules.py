@@ -6,15 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ignition_ext.campaigns.legs import FallbackOn
 from ignition_ext.ledger.fallback_rules import (
     BOUNCED_BEFORE,
     OURS,
     EmailEnd,
-    FallbackCause,
     falls_back,
 )
-from ignition_ext.values import FailureClass, MessageState
+from ignition_ext.values import FailureClass, FallbackCause, MessageState
 
 ALL = frozenset(FallbackCause)
 USUAL = ALL - {FallbackCause.UNCERTAIN}
@@ -94,8 +92,3 @@ def test_choosing_more_ends_never_takes_one_away(
     cause = falls_back(end, on)
 
     assert cause is None or falls_back(end, on | more) is cause
-
-
-def test_a_campaign_file_and_the_rules_use_the_same_words() -> None:
-    """What a file may say is what the rules know."""
-    assert [one.value for one in FallbackOn] == [one.value for one in FallbackCause]
