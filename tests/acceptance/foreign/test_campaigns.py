@@ -312,9 +312,11 @@ def test_both_campaigns_run_with_prefect_on_the_same_postgresql(
     crashed = {"type": "CRASHED", "name": "Crashed"}
     postgres_site.ask(f"/flow_runs/{texts.flow_run_id}/set_state", state=crashed, force=True)
     message = postgres_site.messages(texts.flow_run_id)[0]["message_id"]
+    # Those about two channels have their rows in test_views: here no email falls back.
     queries = [
         re.sub(r"(?<=message_id = ')[^']+", message, query)
         for query in _queries() + _queries("prefect")
+        if "analytics.fallbacks" not in query
     ]
     found = _ask_as_analyst(postgres_site, queries)
     assert len(found) == len(queries) > 9
