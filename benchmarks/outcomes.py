@@ -20,12 +20,9 @@ from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
-from uuid import uuid4
-
-import psycopg
 
 from ignition_ext.database import Database
-from ignition_ext.devtools.postgres import postgres_server
+from ignition_ext.devtools.postgres import new_database, postgres_server
 from ignition_ext.errors import IgnitionError
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.contract import NewMessage
@@ -194,14 +191,9 @@ def main() -> None:
             found[name] = asyncio.run(measure(url, options.messages, index=index))
         with nullcontext(options.postgres) if options.postgres else postgres_server() as server:
             for index in (False, True):
-                database = f"bench_{uuid4().hex[:8]}"
-                with psycopg.connect(server, autocommit=True) as connection:
-                    connection.execute(f"CREATE DATABASE {database}")
-                url = f"{server.rpartition('/')[0]}/{database}"
                 name = "postgresql" if index else "postgresql, without the index"
-                found[name] = asyncio.run(measure(url, options.messages, index=index))
-                with psycopg.connect(server, autocommit=True) as connection:
-                    connection.execute(f"DROP DATABASE {database}")
+                with new_database(server) as url:
+                    found[name] = asyncio.run(measure(url, options.messages, index=index))
     if options.json:
         json.dump(found, sys.stdout, indent=2)
         return

@@ -77,6 +77,12 @@ class RunState(StrEnum):
     SKIPPED = "skipped"
 
 
+UNDER_WAY = (RunState.OPEN.value, RunState.PAUSED.value)
+"""States of a run that has not ended."""
+CRASHED = "Crashed"
+"""Prefect's name for the state of a run whose process died."""
+
+
 class Guarantee(StrEnum):
     """What becomes of a message whose outcome cannot be known."""
 

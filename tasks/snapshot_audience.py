@@ -76,7 +76,6 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
     rejects = prefect_home() / "ignition-rejects" / f"{run.ref.id}.csv"
     rejects.parent.mkdir(parents=True, exist_ok=True)
     hours = await _hours(database, plan, run)
-    is_held = run.in_steps and await begin_steps(database, run.ref, plan.stored.definition.delivery)
     async with open_source(
         database,
         tenant=plan.stored.tenant,
@@ -91,6 +90,8 @@ async def _take(database: Database, plan: CampaignPlan, run: OpenedRun) -> None:
             batches = messages_of(
                 source.batches(), plan.channel, intake, limit=plan.limit, hours=hours
             )
+            delivery = plan.stored.definition.delivery
+            is_held = run.in_steps and await begin_steps(database, run.ref, delivery)
             await ledger.snapshot(run.ref, batches, is_held=is_held)
         stats = source.stats
     if not intake.taken:

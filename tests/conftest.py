@@ -8,15 +8,12 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
 
-import psycopg
 import pytest
 from hypothesis import settings
 
 from ignition_ext.database import Database
-from ignition_ext.devtools.postgres import postgres_server
+from ignition_ext.devtools.postgres import new_database, postgres_server
 from ignition_ext.schema import upgrade
 
 # Times say nothing on a shared machine. A developer's run looks elsewhere each time, and a failure
@@ -58,10 +55,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
 
 
-def _with_database(url: str, name: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
 async def _migrate(url: str) -> None:
     database = Database(url)
     await upgrade(database)
@@ -81,36 +74,24 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_url: str) -> Iterator[tuple[str, str]]:
     """The server, and the name of a migrated database to clone."""
-    name = f"ignition_template_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-    asyncio.run(_migrate(_with_database(postgres_url, name)))
-    yield postgres_url, name
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+    with new_database(postgres_url) as url:
+        asyncio.run(_migrate(url))
+        yield postgres_url, url.rpartition("/")[2]
 
 
 @pytest.fixture
 def postgres_database_url(postgres_template: tuple[str, str]) -> Iterator[str]:
     """The URL of a fresh, migrated database on PostgreSQL."""
     server, template = postgres_template
-    name = f"ignition_test_{uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[call-overload]
-    yield _with_database(server, name)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+    with new_database(server, template=template) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_postgres_url(postgres_url: str) -> Iterator[str]:
     """The URL of an empty database on PostgreSQL, without any schema of ours."""
-    name = f"ignition_empty_{uuid4().hex[:12]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-    yield _with_database(postgres_url, name)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+    with new_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -22,8 +22,8 @@ class RowFilter:
         condition = compile_where(
             where, columns, SqliteSpelling(), lambda _, path: f"json_extract(value, {path})"
         )
-        # Every literal and name is a parameter; the SQL is the compiler's own.
-        self._sql = f"SELECT key FROM json_each(:rows) WHERE {condition.sql} ORDER BY key"  # noqa: S608
+        where_true = condition.sql
+        self._sql = f"SELECT key FROM json_each(:rows) WHERE {where_true} ORDER BY key"  # noqa: S608 - the compiler's own words, with parameters for every literal and name
         self._parameters = condition.parameters
         self._database = sqlite3.connect(":memory:", check_same_thread=False)
         register_functions(self._database.create_function)

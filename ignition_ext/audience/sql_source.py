@@ -174,8 +174,7 @@ class SqlSource:
             else SqliteSpelling(json=False)
         )
         condition = compile_where(str(self._where), tuple(names), spelling, column)
-        # The inner query is the operator's own; the condition is compiled, its values parameters.
-        wrapped = f"SELECT * FROM (\n{verbatim(query)}\n) AS audience_source WHERE {condition.sql}"  # noqa: S608
+        wrapped = f"SELECT * FROM (\n{verbatim(query)}\n) AS audience_source WHERE {condition.sql}"  # noqa: S608 - the operator's own query; the condition is compiled, its values parameters
         return text(wrapped).bindparams(**condition.parameters)
 
     def _batches(self, result: CursorResult[Any]) -> Generator[Sequence[Recipient], None, None]:

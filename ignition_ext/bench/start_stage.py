@@ -12,19 +12,16 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import psycopg
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from psycopg import sql
 
 from ignition_ext.bench.options import Say
 from ignition_ext.devtools.demo_stack import SMSC_PASSWORD, SYSTEM_ID, RecordingServer
-from ignition_ext.devtools.postgres import postgres_server
+from ignition_ext.devtools.postgres import new_database, postgres_server
 from ignition_ext.devtools.stack import ChildProcess, PrefectServer, scrubbed_environment
 from ignition_ext.errors import ConfigurationError, IgnitionError
 
@@ -128,15 +125,8 @@ def _database(given: str | None) -> Iterator[str]:
             "the benchmark of starts needs PostgreSQL.",
             mend="Give --database postgresql://USER:PASSWORD@HOST/DATABASE, or leave it out.",
         )
-    name = f"ignition_bench_{uuid4().hex[:12]}"
-    with psycopg.connect(given, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        yield urlunsplit(urlsplit(given)._replace(path=f"/{name}"))
-    finally:
-        with psycopg.connect(given, autocommit=True) as connection:
-            drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
-            connection.execute(drop.format(sql.Identifier(name)))
+    with new_database(given) as url:
+        yield url
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from ignition_ext.campaigns.chain_store import GIVEN_UP_AFTER, EndedRun
 from ignition_ext.database import Database, database_now
 from ignition_ext.ledger.legs import companions_of, is_under_way
 from ignition_ext.models import CampaignRun
+from ignition_ext.values import CRASHED
 
 _WORST_FIRST = (RunEnd.FAILED, RunEnd.CANCELLED, RunEnd.SKIPPED, RunEnd.COMPLETED)
-_CRASHED = "Crashed"
 
 
 async def joint_end(database: Database, run: EndedRun) -> EndedRun | None:
@@ -52,7 +52,7 @@ async def joint_end(database: Database, run: EndedRun) -> EndedRun | None:
 def _end_of(run: CampaignRun, campaign: str, now: datetime) -> EndedRun | None:
     if is_under_way(run):
         given_up = run.ended_at is not None and run.ended_at < now - GIVEN_UP_AFTER
-        if run.prefect_state != _CRASHED or not given_up:
+        if run.prefect_state != CRASHED or not given_up:
             return None
         end, reason = RunEnd.FAILED, "crashed"
     else:

@@ -24,6 +24,7 @@ from ignition_ext.models import (
     ReleaseState,
     Tenant,
 )
+from ignition_ext.values import CRASHED, UNDER_WAY
 
 GIVEN_UP_AFTER = timedelta(minutes=5)
 """A crashed run is started again within two minutes or so, or not at all."""
@@ -180,8 +181,8 @@ async def unseen_ends(
     """
     now = await database_now(session)
     crashed = (
-        col(CampaignRun.state).in_(["open", "paused"])
-        & (col(CampaignRun.prefect_state) == "Crashed")
+        col(CampaignRun.state).in_(UNDER_WAY)
+        & (col(CampaignRun.prefect_state) == CRASHED)
         & (col(CampaignRun.let_go_as) != RunEnd.FAILED.value)
         & (col(CampaignRun.ended_at) < now - GIVEN_UP_AFTER)
     )
@@ -189,8 +190,8 @@ async def unseen_ends(
     leg = aliased(CampaignRun)
     leg_goes_on = exists().where(
         col(leg.lead_run_id) == col(CampaignRun.id),
-        col(leg.state).in_(["open", "paused"]),
-        (col(leg.prefect_state) != "Crashed")
+        col(leg.state).in_(UNDER_WAY),
+        (col(leg.prefect_state) != CRASHED)
         | col(leg.ended_at).is_(None)
         | (col(leg.ended_at) >= now - GIVEN_UP_AFTER),
     )

@@ -58,7 +58,7 @@ class FallbackSpec(Part):
 
     Attributes:
         after: emails that no server has accepted so long after the run's begin expire, and fall
-            back; None: they fall back when the email leg is over.
+            back; None: they have as long as their retries and the run's deadline give them.
         within: bounces count so long after the email leg has ended.
         on: which ends of an email fall back.
     """

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from ignition_ext.consent.suppressions import chunks
-from ignition_ext.models import Preference, Suppression
+from ignition_ext.consent.suppressions import chunks, suppressed_among
+from ignition_ext.models import Preference
 from ignition_ext.values import Channel, Recipient
 
 _Choice = tuple[datetime, Channel]
@@ -34,7 +34,7 @@ async def liked_channels(
         chosen[channel] = await _choices(session, tenant_id, channel, addresses)
     liked = [_latest(one, chosen) for one in recipients]
     barred = {
-        channel: await _suppressed(
+        channel: await suppressed_among(
             session,
             tenant_id,
             channel,
@@ -91,17 +91,3 @@ async def _choices(
             if preferred is not None:
                 found[address] = (at, Channel(preferred))
     return found
-
-
-async def _suppressed(
-    session: AsyncSession, tenant_id: int, channel: Channel, addresses: Sequence[str]
-) -> set[str]:
-    barred: set[str] = set()
-    for some in chunks(addresses):
-        query = select(Suppression.address).where(
-            Suppression.tenant_id == tenant_id,
-            Suppression.channel == channel.value,
-            col(Suppression.address).in_(some),
-        )
-        barred.update(await session.exec(query))
-    return barred

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Table, delete
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import SQLModel
+from sqlmodel import SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
@@ -171,6 +171,24 @@ def _told(keys: Sequence[int], **words: Any) -> dict[str, Any]:
     """What the audit log says: how many rows, which where they are few, and why."""
     named = {"rows": sorted(keys)} if len(keys) <= MOST_NAMED else {}
     return {"count": len(keys), **named, **{key: word for key, word in words.items() if word}}
+
+
+async def suppressed_among(
+    session: AsyncSession, tenant_id: int, channel: Channel, addresses: Sequence[str]
+) -> set[str]:
+    """Those of the addresses that stand on a tenant's suppression list.
+
+    Who was forgotten stands on none: ask ``forgotten`` too where that matters.
+    """
+    found: set[str] = set()
+    for some in chunks(addresses):
+        query = select(Suppression.address).where(
+            Suppression.tenant_id == tenant_id,
+            Suppression.channel == channel.value,
+            col(Suppression.address).in_(some),
+        )
+        found.update(await session.exec(query))
+    return found
 
 
 def chunks(addresses: Sequence[str]) -> list[list[str]]:

@@ -14,7 +14,7 @@ from ignition_ext.costs.budget import Budget, Per, account_of, campaign_budget
 from ignition_ext.costs.budget_store import budgets_of, new_account, tenant_budgets
 from ignition_ext.database import database_now
 from ignition_ext.models import Campaign, CampaignRun, CampaignVersion, MoneyAccount, Tenant
-from ignition_ext.values import RunState
+from ignition_ext.values import UNDER_WAY, RunState
 
 SHOWN = 100
 """Accounts in a list: those of runs are never deleted."""
@@ -37,7 +37,7 @@ async def exhausted_accounts(session: AsyncSession) -> Sequence[MoneyAccount]:
     campaigns = {row.campaign_id for row in found if row.ends_at is None}
     runs = select(CampaignRun.id).where(
         col(CampaignRun.campaign_id).in_(campaigns),
-        col(CampaignRun.state).in_([RunState.OPEN.value, RunState.PAUSED.value]),
+        col(CampaignRun.state).in_(UNDER_WAY),
     )
     open_runs = {str(key) for key in await session.exec(runs)} if campaigns else set()
     return [row for row in found if row.ends_at is not None or row.key.split(":")[3] in open_runs]

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from sqlmodel import col, select
-
 from ignition_ext.audience import Source
 from ignition_ext.campaigns.legs import CampaignChannel
 from ignition_ext.consent.forgotten import forgotten
+from ignition_ext.consent.suppressions import chunks, suppressed_among
 from ignition_ext.costs.card import Card
 from ignition_ext.costs.sums import Cost
 from ignition_ext.database import Database
@@ -29,15 +28,13 @@ from ignition_ext.delivery.recipients import Hours, message_for
 from ignition_ext.delivery.report import shortened, without_addresses
 from ignition_ext.errors import TemplateError
 from ignition_ext.ledger.contract import ClaimedMessage, NewMessage
-from ignition_ext.models import EstimateBasis, Suppression
+from ignition_ext.models import EstimateBasis
 from ignition_ext.values import Channel, FailureClass, MessageId, Recipient, new_id
 
 FIRST_PROBLEMS = 10
 """Recipients that are named: a template's mistake shows in each of them."""
 FIRST_ROWS = 5
 """Rows that are named for each variable that some recipients have no value for."""
-_ASKED_AT_ONCE = 500
-"""Addresses in one question for suppressions: far below any database's limit of parameters."""
 
 
 class RefusedContent(Exception):
@@ -192,7 +189,7 @@ class Examiner:
         found = self.found
         async for batch in source.batches():
             new = self._taken(batch, await self._routes(batch))
-            barred = await self._suppressed([message.address for _, message in new])
+            barred = await self._barred([message.address for _, message in new])
             for row, message in new:
                 if message.address in barred:
                     found.suppressed += 1
@@ -249,18 +246,11 @@ class Examiner:
             new.append((recipient.line or found.recipients, message))
         return new
 
-    async def _suppressed(self, addresses: Sequence[str]) -> set[str]:
-        barred: set[str] = set()
-        for first in range(0, len(addresses), _ASKED_AT_ONCE):
-            some = addresses[first : first + _ASKED_AT_ONCE]
-            tenant_id, channel = self._plan.stored.campaign.tenant_id, self.found.channel
-            query = select(Suppression.address).where(
-                Suppression.tenant_id == tenant_id,
-                Suppression.channel == channel.value,
-                col(Suppression.address).in_(some),
-            )
-            async with self._database.read() as session:
-                barred.update(await session.exec(query))
+    async def _barred(self, addresses: Sequence[str]) -> set[str]:
+        tenant_id, channel = self._plan.stored.campaign.tenant_id, self.found.channel
+        async with self._database.read() as session:
+            barred = await suppressed_among(session, tenant_id, channel, addresses)
+            for some in chunks(addresses):
                 barred.update(await forgotten(session, tenant_id, channel, some))
         return barred
 

@@ -18,6 +18,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
 
 from ignition_ext.errors import ConfigurationError
 
@@ -181,3 +186,26 @@ def postgres_server() -> Iterator[str]:
     """The URL of a new server's maintenance database, for as long as the block lasts."""
     with running_postgres() as server:
         yield server.url
+
+
+@contextmanager
+def new_database(server: str, *, template: str | None = None) -> Iterator[str]:
+    """The URL of a new database on a server, for as long as the block lasts.
+
+    Args:
+        server: URL of another database there, whose user may create databases.
+        template: name of the database to copy; without, the new one is empty.
+    """
+    name = f"ignition_{uuid4().hex}"
+    source = sql.Composed([])
+    if template is not None:
+        source = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+    create = sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(name), source)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(create)
+    try:
+        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    finally:
+        drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(drop)

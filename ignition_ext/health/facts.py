@@ -31,7 +31,7 @@ from ignition_ext.models.types import utc_now
 from ignition_ext.orchestration.client import api_url
 from ignition_ext.schema import database_errors, head_revision, require_current
 from ignition_ext.settings import Settings
-from ignition_ext.values import RunState
+from ignition_ext.values import UNDER_WAY
 
 RECONCILE_DEPLOYMENT = "reconcile/reconcile"
 SENDER_DEPLOYMENTS = ("sender/email", "sender/sms")
@@ -103,7 +103,7 @@ async def read_runs(settings: Settings) -> list[RunFacts]:
         now = await database_now(session)
         query = (
             select(CampaignRun)
-            .where(col(CampaignRun.state).in_([RunState.OPEN.value, RunState.PAUSED.value]))
+            .where(col(CampaignRun.state).in_(UNDER_WAY))
             .order_by(col(CampaignRun.created_at).desc())
             .limit(RUNS_SHOWN)
         )

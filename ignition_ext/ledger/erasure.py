@@ -25,7 +25,7 @@ from ignition_ext.models import (
     MessageHeld,
     MessagePart,
 )
-from ignition_ext.values import Channel, MessageState, RunState
+from ignition_ext.values import UNDER_WAY, Channel, MessageState
 
 
 def _table(model: type[SQLModel]) -> Table:
@@ -73,8 +73,7 @@ async def stop_claims(connection: AsyncConnection, tenant_id: int) -> None:
     """
     falling = select(FALLBACKS.c.run_id).where(FALLBACKS.c.tenant_id == tenant_id)
     await connection.execute(falling.order_by(FALLBACKS.c.run_id).with_for_update())
-    states = (RunState.OPEN.value, RunState.PAUSED.value)
-    query = select(RUNS.c.id).where(RUNS.c.tenant_id == tenant_id, RUNS.c.state.in_(states))
+    query = select(RUNS.c.id).where(RUNS.c.tenant_id == tenant_id, RUNS.c.state.in_(UNDER_WAY))
     await connection.execute(query.order_by(RUNS.c.id).with_for_update(key_share=True))
 
 

@@ -25,15 +25,23 @@ from ignition_ext.ledger.contract import Ledger
 from ignition_ext.ledger.rows import clean
 from ignition_ext.ledger.run_rows import NAME_LENGTH, required_run, run_ref
 from ignition_ext.models import CampaignRun
-from ignition_ext.values import Channel, Guarantee, MessageState, RunRef, RunState, new_id
+from ignition_ext.values import (
+    CRASHED,
+    UNDER_WAY,
+    Channel,
+    Guarantee,
+    MessageState,
+    RunRef,
+    RunState,
+    new_id,
+)
 
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
 REASON_LENGTH = 2000
-_UNDER_WAY = (RunState.OPEN, RunState.PAUSED)
 _ASKED: Mapping[RunState, Sequence[RunState]] = {
     RunState.PAUSED: (RunState.OPEN,),
     RunState.OPEN: (RunState.PAUSED,),
-    RunState.CANCELLED: _UNDER_WAY,
+    RunState.CANCELLED: (RunState.OPEN, RunState.PAUSED),
 }
 """What is asked of a lead, and of which companions it then holds."""
 
@@ -259,7 +267,7 @@ async def unstarted_legs(session: AsyncSession, *, limit: int) -> Sequence[Campa
             col(CampaignRun.lead_run_id).is_not(None),
             col(CampaignRun.flow_run_id).is_(None),
             col(CampaignRun.snapshot_at).is_not(None),
-            col(CampaignRun.state).in_([state.value for state in _UNDER_WAY]),
+            col(CampaignRun.state).in_(UNDER_WAY),
         )
         .order_by(col(CampaignRun.created_at))
         .limit(limit)
@@ -280,8 +288,8 @@ async def legs_of_others(
         .join(lead, col(lead.id) == col(CampaignRun.lead_run_id))
         .where(
             CampaignRun.campaign_id == campaign_id,
-            col(CampaignRun.state).in_([state.value for state in _UNDER_WAY]),
-            col(CampaignRun.prefect_state) != "Crashed",
+            col(CampaignRun.state).in_(UNDER_WAY),
+            col(CampaignRun.prefect_state) != CRASHED,
             col(lead.flow_run_id).is_distinct_from(flow_run_id),
         )
     )
@@ -291,16 +299,15 @@ async def legs_of_others(
 async def legs_alone(session: AsyncSession, *, tenant_id: int) -> int:
     """How many of a tenant's companions go on whose leads have ended."""
     lead = aliased(CampaignRun)
-    states = [state.value for state in _UNDER_WAY]
     query = (
         select(func.count())
         .select_from(CampaignRun)
         .join(lead, col(lead.id) == col(CampaignRun.lead_run_id))
         .where(
             CampaignRun.tenant_id == tenant_id,
-            col(CampaignRun.state).in_(states),
-            col(CampaignRun.prefect_state) != "Crashed",
-            col(lead.state).not_in(states),
+            col(CampaignRun.state).in_(UNDER_WAY),
+            col(CampaignRun.prefect_state) != CRASHED,
+            col(lead.state).not_in(UNDER_WAY),
         )
     )
     return int((await session.exec(query)).one())
@@ -323,4 +330,4 @@ async def cancelled_legs(session: AsyncSession, *, limit: int) -> Sequence[Campa
 
 def is_under_way(run: CampaignRun) -> bool:
     """Whether the run has neither ended nor been cancelled."""
-    return run.state in _UNDER_WAY
+    return run.state in UNDER_WAY

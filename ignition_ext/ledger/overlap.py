@@ -16,10 +16,9 @@ from ignition_ext.database import Database
 from ignition_ext.ledger.rows import clean
 from ignition_ext.ledger.run_rows import database_now, required_run
 from ignition_ext.models import Campaign, CampaignRun
-from ignition_ext.values import MessageState, RunRef, RunState
+from ignition_ext.values import CRASHED, UNDER_WAY, MessageState, RunRef, RunState
 
 _REASON_LENGTH = 2000
-CRASHED = "Crashed"
 
 
 async def give_way(database: Database, ref: RunRef, *, actor: str) -> str:
@@ -68,7 +67,7 @@ async def _others(session: AsyncSession, row: CampaignRun) -> list[CampaignRun]:
         CampaignRun.id != row.id,
         # A run and its own second channel are one.
         col(CampaignRun.lead_run_id).is_distinct_from(row.id),
-        col(CampaignRun.state).in_([RunState.OPEN.value, RunState.PAUSED.value]),
+        col(CampaignRun.state).in_(UNDER_WAY),
         CampaignRun.prefect_state != CRASHED,
     )
     return list(await session.exec(query.order_by(col(CampaignRun.run_at))))

@@ -15,11 +15,10 @@ from ignition_ext import audit
 from ignition_ext.database import Database, database_now
 from ignition_ext.ledger.run_rows import read_run, run_ref
 from ignition_ext.models import AuditLog, CampaignRun, SenderLease
-from ignition_ext.values import RunRef, RunState
+from ignition_ext.values import CRASHED, UNDER_WAY, RunRef, RunState
 
 REVIVED = "run.revived"
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
-UNFINISHED = (RunState.OPEN.value, RunState.PAUSED.value)
 
 
 async def crashed_runs(
@@ -33,8 +32,8 @@ async def crashed_runs(
     query = (
         select(CampaignRun)
         .where(
-            col(CampaignRun.state).in_((*UNFINISHED, RunState.COMPLETED.value)),
-            col(CampaignRun.prefect_state) == "Crashed",
+            col(CampaignRun.state).in_((*UNDER_WAY, RunState.COMPLETED.value)),
+            col(CampaignRun.prefect_state) == CRASHED,
             col(CampaignRun.ended_at) > now - within,
         )
         .order_by(col(CampaignRun.ended_at).desc())

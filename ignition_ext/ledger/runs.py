@@ -35,7 +35,7 @@ from ignition_ext.ledger.run_rows import (
 )
 from ignition_ext.ledger.run_rows import RunRequest as RunRequest
 from ignition_ext.models import Campaign, CampaignRun, Tenant
-from ignition_ext.values import MessageState, RunRef, RunState
+from ignition_ext.values import UNDER_WAY, MessageState, RunRef, RunState
 
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
 _REASON_LENGTH, _PREFECT_STATE_LENGTH = 2000, 40
@@ -314,7 +314,7 @@ async def overdue_runs(session: AsyncSession, *, limit: int) -> list[RunRef]:
     query = (
         select_model(CampaignRun)
         .where(
-            col(CampaignRun.state).in_([RunState.OPEN.value, RunState.PAUSED.value]),
+            col(CampaignRun.state).in_(UNDER_WAY),
             col(CampaignRun.deadline) <= await database_now(session),
         )
         .order_by(col(CampaignRun.deadline).desc())

@@ -41,7 +41,7 @@ from ignition_ext.ledger.runs import find_run, mirror
 from ignition_ext.models import CampaignRun, RunSteps
 from ignition_ext.orchestration.mirror import campaign_of, cancel_run
 from ignition_ext.orchestration.runs import find_flow_run, wake
-from ignition_ext.values import RunState
+from ignition_ext.values import UNDER_WAY, RunState
 
 RUNS_AT_ONCE = 200
 """As many as Prefect tells of in one answer; the rest waits for the next minute."""
@@ -203,7 +203,7 @@ class StepWatch:
             select(CampaignRun)
             .join(RunSteps, col(RunSteps.run_id) == col(CampaignRun.id))
             .where(
-                col(CampaignRun.state).in_([RunState.OPEN.value, RunState.PAUSED.value]),
+                col(CampaignRun.state).in_(UNDER_WAY),
                 col(CampaignRun.flow_run_id).is_not(None),
             )
             .order_by(col(CampaignRun.created_at).desc())

@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from ignition_ext.cli import main
 from ignition_ext.cli.demo import prepare
 from ignition_ext.devtools.demo_stack import DemoStack
+from ignition_ext.devtools.postgres import new_database
 from ignition_ext.devtools.stack import PrefectServer, scrubbed_environment
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.setup import prepare_server
@@ -80,20 +81,25 @@ def collected() -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """A Prefect server on SQLite with Ignition's block types and work pools.
+def prefect_server(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrefectServer]:
+    """A Prefect server on PostgreSQL with Ignition's block types and work pools.
 
-    It ends with the last of these tests: an idle one takes a tenth of a core from those to come.
+    On SQLite it stands still for a minute at times while many runs come and go; the demo's is on
+    SQLite. It ends with the last of these tests: an idle one takes a tenth of a core from others.
     """
-    with PrefectServer(tmp_path_factory.mktemp("prefect")) as server:
+    with new_database(postgres_url) as url:
+        database_url = url.replace("postgresql:", "postgresql+asyncpg:")
+        with PrefectServer(tmp_path_factory.mktemp("prefect"), database_url=database_url) as server:
 
-        async def prepare() -> None:
-            async with prefect_client() as client:
-                await prepare_server(client)
+            async def prepare() -> None:
+                async with prefect_client() as client:
+                    await prepare_server(client)
 
-        with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
-            asyncio.run(prepare())
-        yield server
+            with temporary_settings({PREFECT_API_URL: server.url, PREFECT_HOME: server.home}):
+                asyncio.run(prepare())
+            yield server
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from ignition_ext.models import CampaignRun, Message
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant
+from tasks.await_time import AHEAD
 
 pytestmark = pytest.mark.timeout(600)
 LATE = timedelta(hours=30)
@@ -201,10 +202,11 @@ async def test_grace_says_what_is_too_late(stage: Stage) -> None:
 async def test_a_run_never_begins_before_its_time(stage: Stage) -> None:
     """Not by this node's clock, nor by the database's."""
     await stage.apply({"cron": "0 8 * * *"})
-    at = datetime.now(UTC) + timedelta(seconds=3)
+    at = datetime.now(UTC) + timedelta(seconds=5)
 
-    _, state = await stage.run(at=at)
+    flow_run, state = await stage.run(at=at)
 
+    assert flow_run.created < at - AHEAD, "made so late that it was meant for at once"
     assert state.name == "Completed"
     (row,) = await stage.rows()
     assert row.run_at >= at

@@ -3,6 +3,7 @@
 // node incoming.mjs OUTPUT   prints its port; takes commands on stdin, one JSON document a line:
 //   {"deliver": {"from": …, "to": …, "text": …}}   a text from a handset
 //   {"binds": true | false}                        let receipts and texts go out, or hold them
+//   {"most": 300}                                  send no more before as many were acknowledged
 //   {"status": true}                               print how many wait and how many were taken
 // OUTPUT gets one JSON line for each submit_sm and each answer to a deliver_sm. It ends with stdin.
 //
@@ -23,7 +24,10 @@ const waiting = [];
 let open = false;
 let taken = 0;
 let acknowledged = 0;
+let most = Infinity;
 let turn = 0;
+
+const underway = () => sessions.reduce((sum, bind) => sum + bind.held.size, 0);
 
 function next() {
   // Round the binds, so that what belongs together comes over different ones.
@@ -35,7 +39,7 @@ function next() {
 }
 
 function pump() {
-  while (open && waiting.length) {
+  while (open && waiting.length && acknowledged + underway() < most) {
     const bind = next();
     if (!bind) return;
     const item = waiting.shift();
@@ -162,9 +166,12 @@ createInterface({ input: process.stdin }).on("line", (line) => {
     open = command.binds;
     pump();
   }
+  if (command.most !== undefined) {
+    most = command.most;
+    pump();
+  }
   if (command.status) {
-    const held = sessions.reduce((sum, bind) => sum + bind.held.size, 0);
-    process.stdout.write(`${JSON.stringify({ waiting: waiting.length + held, taken, acknowledged })}\n`);
+    process.stdout.write(`${JSON.stringify({ waiting: waiting.length + underway(), taken, acknowledged })}\n`);
   }
 }).on("close", () => output.end(() => process.exit(0)));
 

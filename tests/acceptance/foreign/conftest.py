@@ -9,20 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 import yaml
 from prefect.blocks.core import Block
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from ignition_ext.devtools.foreign_servers import NodeSmsc, SmtpSink, node_smsc
+from ignition_ext.devtools.postgres import new_database
 from ignition_ext.devtools.referee import find_program, install_referee
 from ignition_ext.devtools.stack import PrefectServer, PrefectWorker, scrubbed_environment
 from ignition_ext.errors import ConfigurationError
@@ -220,17 +219,6 @@ def postgres_site(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
             opened.ignition("init")
             yield opened
             opened.close()
-
-
-@contextmanager
-def new_database(server: str) -> Iterator[str]:
-    """An empty database on the server."""
-    name = f"ignition_foreign_{uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 def _require(*programs: str) -> None:

@@ -220,6 +220,8 @@ async def test_a_listener_killed_twice_loses_no_receipt(
 
     await keeper.tell(binds=True)
     for share in (0.3, 0.6):
+        # The rest waits for those that come after, however fast this one is.
+        await keeper.tell(most=int((share + 0.2) * receipts))
         async with listener(spec) as process:
 
             async def so_far(least: float = share * receipts) -> bool:
@@ -227,6 +229,7 @@ async def test_a_listener_killed_twice_loses_no_receipt(
 
             await until(so_far)
             process.kill()
+    await keeper.tell(most=2 * receipts)
     async with listener(spec) as process:
 
         async def all_are_told() -> bool:
