@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPException
 from importlib.util import find_spec
@@ -60,6 +60,24 @@ def _ask(url: str, body: object | None = None) -> Any:
     request = Request(url, data=data, headers={"Content-Type": "application/json"})
     with _open(request, timeout=5) as response:
         return json.load(response)
+
+
+def descendants(parent: int) -> Sequence[int]:
+    """The processes that a process started and those that they started, by Linux's /proc."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:  # it ended meanwhile
+                continue
+            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
+    found, to_see = [], [parent]
+    while to_see:
+        below = children.get(to_see.pop(), [])
+        found += below
+        to_see += below
+    return found
 
 
 class ChildProcess(ABC):
@@ -128,12 +146,20 @@ class ChildProcess(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """Kill the whole group at once, as a lost node would be."""
+        """Kill the whole group at once; what leads a group of its own stays."""
         if self._process is None:
             return
         with suppress(ProcessLookupError, PermissionError):  # the group is gone already
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def lose(self) -> None:
+        """Kill it and all that it started at once, as with a node that is lost."""
+        below = descendants(self.pid)
+        self.kill()
+        for process in below:
+            with suppress(ProcessLookupError):  # of the group
+                os.kill(process, signal.SIGKILL)
 
     @abstractmethod
     def start(self) -> Self:

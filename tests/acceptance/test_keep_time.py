@@ -199,7 +199,7 @@ async def test_grace_says_what_is_too_late(stage: Stage) -> None:
     assert state.name == "Completed"
 
 
-async def test_a_run_never_begins_before_its_time(stage: Stage) -> None:
+async def test_a_run_sends_nothing_before_its_time(stage: Stage) -> None:
     """Not by this node's clock, nor by the database's."""
     await stage.apply({"cron": "0 8 * * *"})
     at = datetime.now(UTC) + timedelta(seconds=5)
@@ -209,7 +209,7 @@ async def test_a_run_never_begins_before_its_time(stage: Stage) -> None:
     assert flow_run.created < at - AHEAD, "made so late that it was meant for at once"
     assert state.name == "Completed"
     (row,) = await stage.rows()
-    assert row.run_at >= at
+    assert row.run_at >= at - AHEAD, "it may be made ready a little before"
     async with stage.database.read() as session:
         sent = [message.sent_at for message in await session.exec(select(Message))]
     assert all(one is not None and one >= at for one in sent)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from sqlalchemy import func, select
 from ignition_ext.database import Database
 from ignition_ext.devtools.capture_smtp import CaptureSmtpServer
 from ignition_ext.devtools.referee import find_program
+from ignition_ext.devtools.stack import descendants
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.models import metadata
 
@@ -89,24 +90,6 @@ async def rows_left(url: str) -> dict[str, int]:
     finally:
         await database.close()
     return {name: n for name, n in counted.items() if n and name not in OF_THE_SCHEMA}
-
-
-def descendants(parent: int) -> Sequence[int]:
-    """The processes that a process started, and those that they started."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-            except OSError:  # it ended meanwhile
-                continue
-            children.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
-    found, to_see = [], [parent]
-    while to_see:
-        below = children.get(to_see.pop(), [])
-        found += below
-        to_see += below
-    return found
 
 
 def is_alive(pid: int) -> bool:
