@@ -22,6 +22,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from ignition_ext.connections import HOT_OPTIONS, PostgresConnections, SqliteHere, SqliteThread
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.one_host import require_one_host
+from ignition_ext.sqlite_cursors import use_closing_cursors
 
 Dialect = Literal["sqlite", "postgresql"]
 POSTGRES_SCHEMA = "ignition"
@@ -80,6 +81,7 @@ class Database:
             self.reader = SqliteThread(self.url.database, _prepare_sqlite)
             self.here = SqliteHere(self.url.database, _prepare_sqlite)
             self.engine: AsyncEngine = create_async_engine(self.url, pool_size=pool_size)
+            event.listen(self.engine.sync_engine, "connect", use_closing_cursors)
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:

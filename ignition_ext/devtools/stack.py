@@ -26,6 +26,7 @@ from uuid import uuid4
 
 from ignition_ext.devtools.postgres import free_port
 from ignition_ext.errors import ConfigurationError
+from ignition_ext.sqlite_cursors import PLUGIN
 
 START_SECONDS = 240.0
 """A server needs 7 to 10 s on two idle cores; on one where much else runs two minutes were seen."""
@@ -195,7 +196,8 @@ class PrefectServer(ChildProcess):
         self.home = folder / "prefect"
         self.ui_url = f"http://127.0.0.1:{self.port}"
         self.url = f"{self.ui_url}/api"
-        self.database_url = database_url or f"sqlite+aiosqlite:///{self.home / 'prefect.db'}"
+        sqlite = f"sqlite+aiosqlite:///{self.home / 'prefect.db'}?plugin={PLUGIN}"
+        self.database_url = database_url or sqlite
 
     @property
     def environment(self) -> dict[str, str]:

@@ -86,8 +86,8 @@ def prefect_server(
 ) -> Iterator[PrefectServer]:
     """A Prefect server on PostgreSQL with Ignition's block types and work pools.
 
-    On SQLite it stands still for a minute at times while many runs come and go; the demo's is on
-    SQLite. It ends with the last of these tests: an idle one takes a tenth of a core from others.
+    On SQLite, where the demo's is, it refuses requests while many runs come and go. It ends with
+    the last of these tests: an idle one takes a tenth of a core from others.
     """
     with new_database(postgres_url) as url:
         database_url = url.replace("postgresql:", "postgresql+asyncpg:")
