@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
+from ignition_ext.cli.context import ask
 from ignition_ext.costs.exhausted import exhausted_accounts
 from ignition_ext.costs.money import amount_text
-from ignition_ext.database import Database
-from ignition_ext.errors import IgnitionError
 from ignition_ext.health.check import Check, hint, passed
 from ignition_ext.models import MoneyAccount
-from ignition_ext.schema import require_current
 from ignition_ext.settings import Settings
 
 
 async def check_budgets(settings: Settings) -> list[Check]:
     """The budgets that are used up while runs want to send."""
-    try:
-        database = Database(settings.database_url)
-    except IgnitionError:
-        return []  # told by the check of the database
-    try:
-        await require_current(database)
-        async with database.read() as session:
-            rows = await exhausted_accounts(session)
-    except IgnitionError:
+    rows = await ask(settings, exhausted_accounts)
+    if rows is None:
         return []
-    finally:
-        await database.close()
     return [_told(row) for row in rows] or [passed("budgets", "none is used up")]
 
 

@@ -22,15 +22,14 @@ from packaging.requirements import Requirement
 from ignition_ext.audit.keys import key_path, trusted_keys
 from ignition_ext.budgets.circuits import list_circuits
 from ignition_ext.cli.budget_checks import check_budgets
+from ignition_ext.cli.context import ask
 from ignition_ext.cli.link_checks import check_links
 from ignition_ext.cli.return_checks import check_returns
 from ignition_ext.cli.webhook_checks import check_webhooks
-from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
 from ignition_ext.health.check import Check, failed, hint, passed
 from ignition_ext.health.facts import check_database, check_runs
 from ignition_ext.models import Circuit
-from ignition_ext.schema import require_current
 from ignition_ext.settings import Settings
 
 DISTRIBUTION = "prefect-ignition"
@@ -175,18 +174,9 @@ def check_audit_key(settings: Settings) -> Check:
 
 async def check_servers(settings: Settings) -> list[Check]:
     """The servers that runs had trouble with; nothing is asked of them here."""
-    try:
-        database = Database(settings.database_url)
-    except IgnitionError:
-        return []  # told by the check of the database
-    try:
-        await require_current(database)
-        async with database.read() as session:
-            rows = await list_circuits(session)
-    except IgnitionError:
+    rows = await ask(settings, list_circuits)
+    if rows is None:
         return []
-    finally:
-        await database.close()
     return [_check_server(row) for row in rows] or [passed("servers", "none is in trouble")]
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.database import Database
+from ignition_ext.errors import IgnitionError
 from ignition_ext.schema import database_errors, require_current
 from ignition_ext.settings import Settings
+
+T = TypeVar("T")
 
 
 def actor(settings: Settings | None = None) -> str:
@@ -30,3 +36,12 @@ async def open_database(settings: Settings | None = None) -> AsyncIterator[Datab
             yield database
     finally:
         await database.close()
+
+
+async def ask(settings: Settings, question: Callable[[AsyncSession], Awaitable[T]]) -> T | None:
+    """What a check reads of the database; None where that cannot be asked, which its own tells."""
+    try:
+        async with open_database(settings) as database, database.read() as session:
+            return await question(session)
+    except IgnitionError:
+        return None

@@ -11,12 +11,11 @@ from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext.channels.reports import ReportKind
-from ignition_ext.database import Database, database_now
-from ignition_ext.errors import IgnitionError
+from ignition_ext.cli.context import ask
+from ignition_ext.database import database_now
 from ignition_ext.health.check import Check, failed, hint, passed
 from ignition_ext.models import Receipt
 from ignition_ext.returns.mail_rows import REPORTS, RowState
-from ignition_ext.schema import require_current
 from ignition_ext.settings import Settings
 from ignition_ext.values import Channel
 
@@ -50,22 +49,14 @@ class Left:
 
 async def check_returns(settings: Settings) -> list[Check]:
     """The mails and receipts of the last day of which nothing could be made."""
-    try:
-        database = Database(settings.database_url)
-    except IgnitionError:
-        return []  # told by the check of the database
-    try:
-        await require_current(database)
-        async with database.read() as session:
-            left = await _left(session, await database_now(session))
-    except IgnitionError:
+    left = await ask(settings, _left)
+    if left is None:
         return []
-    finally:
-        await database.close()
     return [*_mails(left), *_receipts(left)]
 
 
-async def _left(session: AsyncSession, now: datetime) -> Left:
+async def _left(session: AsyncSession) -> Left:
+    now = await database_now(session)
     connection, mails = await session.connection(), REPORTS.c
     is_forged = case((mails.note.contains("forged"), 1), else_=0)
     unmatched = (

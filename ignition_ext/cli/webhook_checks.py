@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from ignition_ext.database import Database, database_now
-from ignition_ext.errors import IgnitionError
+from ignition_ext.cli.context import ask
+from ignition_ext.database import database_now
 from ignition_ext.health.check import Check, failed, hint, passed
 from ignition_ext.models.outcome import EndpointState
 from ignition_ext.outcomes.tables import CURSORS, ENDPOINTS, TENANTS
-from ignition_ext.schema import require_current
 from ignition_ext.settings import Settings
 
 LATE = timedelta(minutes=10)
@@ -22,29 +22,23 @@ LATE = timedelta(minutes=10)
 
 async def check_webhooks(settings: Settings) -> list[Check]:
     """The webhooks of all tenants; nothing is asked of them here."""
-    try:
-        database = Database(settings.database_url)
-    except IgnitionError:
-        return []  # told by the check of the database
-    try:
-        await require_current(database)
-        async with database.read() as session:
-            connection = await session.connection()
-            now = await database_now(session)
-            query = (
-                select(ENDPOINTS, TENANTS.c.name.label("tenant"))
-                .join(TENANTS, TENANTS.c.id == ENDPOINTS.c.tenant_id)
-                .where(ENDPOINTS.c.deleted_at.is_(None))
-                .order_by(TENANTS.c.name, ENDPOINTS.c.created_at)
-            )
-            rows = (await connection.execute(query)).all()
-            moved = select(CURSORS.c.moved_at).where(CURSORS.c.name == "messages")
-            told_at = (await connection.execute(moved)).scalar_one()
-    except IgnitionError:
-        return []
-    finally:
-        await database.close()
-    return list(_checks(rows, told_at, now))
+    found = await ask(settings, _read)
+    return [] if found is None else list(_checks(*found))
+
+
+async def _read(session: AsyncSession) -> tuple[Sequence[Row[Any]], datetime, datetime]:
+    """The webhooks, when anything was last told, and the time."""
+    connection = await session.connection()
+    query = (
+        select(ENDPOINTS, TENANTS.c.name.label("tenant"))
+        .join(TENANTS, TENANTS.c.id == ENDPOINTS.c.tenant_id)
+        .where(ENDPOINTS.c.deleted_at.is_(None))
+        .order_by(TENANTS.c.name, ENDPOINTS.c.created_at)
+    )
+    rows = (await connection.execute(query)).all()
+    moved = select(CURSORS.c.moved_at).where(CURSORS.c.name == "messages")
+    told_at = (await connection.execute(moved)).scalar_one()
+    return rows, told_at, await database_now(session)
 
 
 def _checks(rows: Sequence[Row[Any]], told_at: datetime, now: datetime) -> Iterator[Check]:
