@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ignition_ext.audience.contract import BATCH_ROWS
 from ignition_ext.ledger.contract import NewMessage
 from ignition_ext.values import Channel
 
 MOST = 10_000_000
 """Seven digits stand behind the prefix of the numbers."""
-BATCH = 1000
-"""What a source yields at a time."""
+CROWD = 20_000
+"""People in memory at a time: more would keep the garbage collector busy, as no source does."""
 DOMAINS = tuple(
     f"{name}.example.{top}" for name in ("mail", "post", "inbox", "home") for top in ("com", "org")
 )
@@ -63,22 +63,11 @@ def message_of(number: int, channel: Channel) -> NewMessage:
     )
 
 
-class Crowd:
-    """The audience of one run.
+def crowds(count: int, channel: Channel) -> Iterator[Sequence[Sequence[NewMessage]]]:
+    """So many people in crowds of :data:`CROWD`, each invented whole and in a source's batches.
 
-    Attributes:
-        seconds: what inventing them took, so that it can be taken off what storing them took.
+    Who measures what storing them takes begins when a crowd is there.
     """
-
-    def __init__(self, count: int, channel: Channel) -> None:
-        self._count, self._channel = count, channel
-        self.seconds = 0.0
-
-    async def batches(self) -> AsyncIterator[Sequence[NewMessage]]:
-        """All of them, :data:`BATCH` at a time."""
-        for start in range(0, self._count, BATCH):
-            began = time.perf_counter()
-            numbers = range(start, min(start + BATCH, self._count))
-            batch = [message_of(number, self._channel) for number in numbers]
-            self.seconds += time.perf_counter() - began
-            yield batch
+    for first in range(0, count, CROWD):
+        crowd = [message_of(number, channel) for number in range(first, min(first + CROWD, count))]
+        yield [crowd[at : at + BATCH_ROWS] for at in range(0, len(crowd), BATCH_ROWS)]

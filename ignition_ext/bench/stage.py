@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ from sqlalchemy import Table, delete, text
 from sqlmodel import col, func, select
 
 from ignition_ext.bench.options import Say
-from ignition_ext.bench.people import Crowd
+from ignition_ext.bench.people import crowds
 from ignition_ext.database import Database
 from ignition_ext.errors import IgnitionError
 from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.contract import NewMessage
 from ignition_ext.ledger.run_rows import database_now, run_ref
 from ignition_ext.models import Campaign, CampaignRun, MessagePart, Tenant, metadata
 from ignition_ext.schema import current_revision, database_errors, require_current, upgrade
@@ -142,14 +143,22 @@ async def _add_rows(database: Database, name: str, channel: Channel) -> RunRef:
 
 async def _fill(database: Database, run: RunRef, channel: Channel, messages: int) -> float:
     """Put the audience into the run; returns messages a second."""
-    ledger, crowd = open_ledger(database), Crowd(messages, channel)
-    began = time.perf_counter()
-    result = await ledger.snapshot(run, crowd.batches())
-    seconds = time.perf_counter() - began - crowd.seconds
+    ledger, added, seconds = open_ledger(database), 0, 0.0
+    for crowd in crowds(messages, channel):
+        began = time.perf_counter()
+        added += (await ledger.snapshot(run, _one_by_one(crowd))).added
+        seconds += time.perf_counter() - began
     await ledger.finish_snapshot(run, skipped=0, rejected=0, duplicates=0)
-    if result.added != messages:
-        raise IgnitionError(f"{result.added} of {messages} messages came into the ledger.")
+    if added != messages:
+        raise IgnitionError(f"{added} of {messages} messages came into the ledger.")
     return messages / seconds
+
+
+async def _one_by_one(
+    batches: Sequence[Sequence[NewMessage]],
+) -> AsyncIterator[Sequence[NewMessage]]:
+    for batch in batches:
+        yield batch
 
 
 async def _delete_rows(database: Database, name: str) -> None:

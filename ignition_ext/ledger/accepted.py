@@ -49,13 +49,19 @@ class Accepted:
     parts: AcceptedParts | None = None
 
 
+def alike(values: Sequence[str]) -> str | None:
+    """The value that all are; None where two differ. No value at all is the empty text."""
+    first = values[0] if values else ""
+    return first if values.count(first) == len(values) else None
+
+
 def split(deliveries: Sequence[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
     """The deliveries that were accepted as a whole, and those that the rules must look at.
 
     Raises:
         ValueError: a message stands in them twice.
     """
-    if len({delivery.message_id for delivery in deliveries}) != len(deliveries):
+    if len({delivery.message_id.int for delivery in deliveries}) != len(deliveries):
         raise ValueError("a message stands twice in one settle")
     usual: list[Delivery] = []
     others: list[Delivery] = []

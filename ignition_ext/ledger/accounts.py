@@ -66,8 +66,8 @@ class SqlLedger(Ledger):
         """The same for a body that changes so many rows, ``alone``: with one statement."""
 
     @abstractmethod
-    def prepare(self, batch: Sequence[NewMessage]) -> Prepared:
-        """New messages as the driver takes them."""
+    def prepare(self, run: RunRef, batch: Sequence[NewMessage]) -> Prepared:
+        """New messages of a run as the driver takes them."""
 
     @abstractmethod
     async def look(self, body: Body[T]) -> T:
@@ -84,7 +84,7 @@ class SqlLedger(Ledger):
         if await self.look(partial(snapshots.is_whole, run=run)):
             known = await self.look(partial(snapshots.count, run=run))
             return SnapshotResult(added=0, known=known)
-        async with aclosing(prepare_ahead(batches, self.prepare)) as prepared:
+        async with aclosing(prepare_ahead(batches, partial(self.prepare, run))) as prepared:
             async for batch in prepared:
                 body = partial(snapshots.add, run=run, batch=batch, is_held=is_held)
                 new, goes_on = await self.transact(body)

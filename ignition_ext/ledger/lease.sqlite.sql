@@ -61,15 +61,19 @@ SELECT (SELECT coalesce(min(d.not_before, (SELECT deadline FROM campaign_run WHE
 
 -- name: settle_accepted
 -- One statement for all: each one that ends lets go of the interpreter and has to wait for it.
+-- The words of each stand by its key, those that are the same for all come once.
 UPDATE message AS m
    SET state = 'sent', seq = m.seq + 1, attempts = m.attempts + 1, lease_id = NULL,
-       code = c.value ->> 1, enhanced = c.value ->> 2, detail = c.value ->> 3,
-       provider_id = coalesce(nullif(c.value ->> 4, ''), m.provider_id),
-       failure_class = NULL, parts = coalesce(nullif(c.value ->> 5, 0), m.parts),
+       detail = c.value ->> 0,
+       provider_id = coalesce(nullif(c.value ->> 1, ''), m.provider_id),
+       code = coalesce(:code, c.value ->> 2), enhanced = coalesce(:enhanced, c.value ->> 3),
+       failure_class = NULL,
+       parts = CASE WHEN :counted THEN coalesce(nullif(c.value ->> 4, 0), m.parts)
+                    ELSE m.parts END,
        sent_at = coalesce(m.sent_at, strftime('%Y-%m-%d %H:%M:%f000', 'now')),
        updated_at = strftime('%Y-%m-%d %H:%M:%f000', 'now')
   FROM json_each(:told) c
- WHERE m.id = c.value ->> 0 AND m.run_at = :run_at
+ WHERE m.id = c.key AND m.run_at = :run_at
    AND m.state = 'sending' AND m.lease_id = :lease_id;
 
 -- name: note_accepted

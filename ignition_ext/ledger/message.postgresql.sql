@@ -29,35 +29,48 @@ SELECT state, deadline IS NOT NULL AND deadline <= statement_timestamp(),
  WHERE id = %(run_id)s
    FOR NO KEY UPDATE;
 
+-- name: copy_messages
+COPY message (
+    id, run_at, tenant_id, run_id, recipient_id, channel, address, domain, locale, timezone,
+    data, not_before, state, seq, attempts, resends, code, enhanced, detail, provider_id, parts,
+    created_at, updated_at)
+FROM STDIN;
+
+-- name: copy_due
+COPY message_due (run_id, not_before, id, run_at, tenant_id) FROM STDIN;
+
 -- name: create_stage
--- COPY knows no conflicts, so it fills this table, which each transaction finds empty.
+-- COPY knows no conflicts. Where there may be some it fills this table, which each transaction
+-- finds empty.
 CREATE TEMPORARY TABLE IF NOT EXISTS ignition_stage (
-    place integer, id uuid, recipient_id integer, channel text, address text, domain text,
-    locale text, timezone text, not_before timestamptz, data jsonb
+    LIKE message INCLUDING DEFAULTS
 ) ON COMMIT DELETE ROWS;
 
 -- name: copy_stage
-COPY ignition_stage (place, id, recipient_id, channel, address, domain,
-                     locale, timezone, not_before, data)
+COPY ignition_stage (
+    id, run_at, tenant_id, run_id, recipient_id, channel, address, domain, locale, timezone,
+    data, not_before, state, seq, attempts, resends, code, enhanced, detail, provider_id, parts,
+    created_at, updated_at)
 FROM STDIN;
 
 -- name: add_staged
+-- Keys rise in the order of the audience.
 WITH added AS (
     INSERT INTO message (
-        id, run_at, tenant_id, run_id, recipient_id, channel, address, domain, locale, timezone,
-        data, state, seq, attempts, resends, not_before, code, enhanced, detail, provider_id,
-        parts, created_at, updated_at)
-    SELECT s.id, %(run_at)s, %(tenant_id)s, %(run_id)s, s.recipient_id, s.channel, s.address,
-           s.domain, s.locale, s.timezone, s.data, 'pending', 0, 0, 0,
-           coalesce(s.not_before, statement_timestamp()), '', '', '', '', 0,
-           statement_timestamp(), statement_timestamp()
-      FROM ignition_stage s
-     ORDER BY s.place
+    id, run_at, tenant_id, run_id, recipient_id, channel, address, domain, locale, timezone,
+    data, not_before, state, seq, attempts, resends, code, enhanced, detail, provider_id, parts,
+    created_at, updated_at)
+    SELECT
+    id, run_at, tenant_id, run_id, recipient_id, channel, address, domain, locale, timezone,
+    data, not_before, state, seq, attempts, resends, code, enhanced, detail, provider_id, parts,
+    created_at, updated_at
+      FROM ignition_stage
+     ORDER BY id
     ON CONFLICT DO NOTHING
-    RETURNING id, not_before
+    RETURNING run_id, not_before, id, run_at, tenant_id
 ), waiting AS (
     INSERT INTO message_due (run_id, not_before, id, run_at, tenant_id)
-    SELECT %(run_id)s, not_before, id, %(run_at)s, %(tenant_id)s FROM added
+    SELECT run_id, not_before, id, run_at, tenant_id FROM added
 )
 SELECT count(*) FROM added;
 
@@ -66,15 +79,15 @@ SELECT count(*) FROM added;
 -- looked up. The planner, which has no statistics of a run that is being filled, would make a hash
 -- of the whole run for each batch.
 WITH ranked AS (
-    SELECT s.place, row_number() OVER (PARTITION BY s.channel, s.address ORDER BY s.place) AS copy,
+    SELECT s.id, row_number() OVER (PARTITION BY s.channel, s.address ORDER BY s.id) AS copy,
            (SELECT m.id FROM message m
              WHERE m.run_id = %(run_id)s AND m.channel = s.channel
                AND m.address = s.address AND m.run_at = %(run_at)s) IS NULL AS is_new
       FROM ignition_stage s
 ), kept AS (
-    SELECT place FROM ranked WHERE copy = 1 AND is_new ORDER BY place LIMIT %(room)s
+    SELECT id FROM ranked WHERE copy = 1 AND is_new ORDER BY id LIMIT %(room)s
 )
-DELETE FROM ignition_stage WHERE place NOT IN (SELECT place FROM kept);
+DELETE FROM ignition_stage WHERE id NOT IN (SELECT id FROM kept);
 
 -- name: count_run
 SELECT count(*) FROM message WHERE run_id = %(run_id)s AND run_at = %(run_at)s;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,10 +13,10 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import OperationalError
 
 from ignition_ext.errors import DatabaseError
-from ignition_ext.ledger.accepted import Accepted, AcceptedParts
+from ignition_ext.ledger.accepted import Accepted, AcceptedParts, alike
 from ignition_ext.ledger.accounts import Body, SqlLedger
 from ignition_ext.ledger.contract import CHANNELS, ClaimedMessage, NewMessage
-from ignition_ext.ledger.copying import copy_text
+from ignition_ext.ledger.copying import CopyText, copy_text
 from ignition_ext.ledger.statements import load_statements
 from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
 from ignition_ext.values import LeaseId, MessageId, RunRef
@@ -90,18 +90,26 @@ class PostgresWork(Work):
         await self.fetch("lock_bind", bind=bind)
 
     async def add_messages(self, run: RunRef, batch: Prepared, room: int | None) -> int:
+        lines: CopyText = batch.rows
+        if room is None:
+            with suppress(psycopg.errors.UniqueViolation):
+                # Most snapshots are new and their audiences name nobody twice.
+                async with self._connection.transaction():
+                    await self._copy("copy_messages", lines.messages, batch.sent)
+                    await self._copy("copy_due", lines.due)
+                return batch.count
         await self.fetch("create_stage")
-        async with (
-            self._connection.cursor() as cursor,
-            cursor.copy(_STATEMENTS["copy_stage"]) as copy,
-        ):
-            await copy.write(batch.rows)
+        await self._copy("copy_stage", lines.messages, batch.sent)
         if room is not None:
             await self.fetch("cut_stage", run_id=run.id, run_at=run.run_at, room=room)
-        ((added,),) = await self.fetch(
-            "add_staged", run_id=run.id, run_at=run.run_at, tenant_id=run.tenant_id
-        )
+        ((added,),) = await self.fetch("add_staged")
         return int(added)
+
+    async def _copy(self, name: str, lines: bytes, sent: Callable[[], None] | None = None) -> None:
+        async with self._connection.cursor() as cursor, cursor.copy(_STATEMENTS[name]) as copy:
+            await copy.write(lines)
+            if sent is not None:
+                sent()
 
     async def claim_due(
         self, run: RunRef, lease: LeaseId, limit: int
@@ -244,10 +252,8 @@ def _quoted(text: str) -> str:
 
 def _words(values: Sequence[str]) -> tuple[str, str | None]:
     """Texts that are all the same, or what :func:`_joined` makes of them."""
-    first = values[0] if values else ""
-    if values.count(first) == len(values):
-        return first, None
-    return "", _joined(values)
+    same = alike(values)
+    return ("", _joined(values)) if same is None else (same, None)
 
 
 def _joined(values: Sequence[str]) -> str:
@@ -276,8 +282,8 @@ class PostgresLedger(SqlLedger):
         # A statement without BEGIN commits itself: one round trip.
         return await self._again(lambda connection: body(PostgresWork(connection)))
 
-    def prepare(self, batch: Sequence[NewMessage]) -> Prepared:
-        return Prepared(count=len(batch), rows=copy_text(batch))
+    def prepare(self, run: RunRef, batch: Sequence[NewMessage]) -> Prepared:
+        return Prepared(count=len(batch), rows=copy_text(run, batch))
 
     async def look(self, body: Body[T]) -> T:
         # Counts and lists read much: they get the planner's whole choice.

@@ -31,7 +31,6 @@ that a server judged charge an attempt, and only once bytes were on the wire.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from ignition_ext.ledger.contract import RetryPolicy
 from ignition_ext.ledger.rows import Change, Held
@@ -105,7 +104,7 @@ def _postponed(
     else:
         return None
     if state is _S.FAILED and outcome.failure_class is None:
-        outcome = replace(outcome, failure_class=FailureClass.CONNECTION)
+        outcome = outcome._replace(failure_class=FailureClass.CONNECTION)
     attempts = _charged(held, outcome, (state,))
     delay = outcome.retry_after
     if outcome.kind is OutcomeKind.DEFERRED and state is not _S.FAILED:
@@ -113,7 +112,7 @@ def _postponed(
         delay = decision.delay
         if delay is None:
             state = _S.FAILED
-            outcome = replace(outcome, failure_class=FailureClass.ATTEMPTS)
+            outcome = outcome._replace(failure_class=FailureClass.ATTEMPTS)
     return Change(
         held=held, steps=(state,), attempts=attempts, outcome=outcome, delay=delay, parts=parts
     )
@@ -189,7 +188,7 @@ def whole_outcome(delivery: Delivery) -> Outcome:
         by_kind[part.outcome.kind].append(part)
     accepted = by_kind[OutcomeKind.ACCEPTED]
     if len(accepted) == total:
-        return replace(accepted[0].outcome, kind=OutcomeKind.ACCEPTED)
+        return accepted[0].outcome._replace(kind=OutcomeKind.ACCEPTED)
     for kind in (OutcomeKind.REJECTED, OutcomeKind.UNCERTAIN):
         if by_kind[kind]:
             return _of_part(by_kind[kind][0], kind, len(accepted))
@@ -211,8 +210,7 @@ def _of_part(part: PartOutcome, kind: OutcomeKind, accepted: int) -> Outcome:
     text = outcome.text
     if part.parts > 1:
         text = f"part {part.part} of {part.parts} ({accepted} accepted): {text}"
-    return replace(
-        outcome,
+    return outcome._replace(
         kind=kind,
         text=text,
         failure_class=failure_class,

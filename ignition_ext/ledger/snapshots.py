@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 from ignition_ext.ledger import held
 from ignition_ext.ledger.contract import NewMessage
@@ -44,13 +45,26 @@ async def prepare_ahead(
     batches: AsyncIterator[Sequence[NewMessage]],
     prepare: Callable[[Sequence[NewMessage]], Prepared],
 ) -> AsyncGenerator[Prepared, None]:
-    """The same batches, each read and prepared while the one before is being stored."""
+    """The same batches, each read and prepared while the database works on the one before.
+
+    Not sooner: this thread would make the next ones while the database waits for a short word.
+    """
     queue: asyncio.Queue[Prepared | None] = asyncio.Queue(maxsize=1)
+    loop, may_go_on = asyncio.get_running_loop(), asyncio.Event()
+    may_go_on.set()
+    is_sent = False
+
+    def sent() -> None:
+        nonlocal is_sent
+        is_sent = True
+        loop.call_soon_threadsafe(may_go_on.set)
 
     async def read() -> None:
         try:
             async for batch in batches:
-                await queue.put(prepare(batch))
+                await may_go_on.wait()
+                may_go_on.clear()
+                await queue.put(replace(prepare(batch), sent=sent))
         except Exception:
             await queue.put(None)
             raise
@@ -59,7 +73,10 @@ async def prepare_ahead(
     reading = asyncio.create_task(read(), name="ledger-snapshot")
     try:
         while (prepared := await queue.get()) is not None:
+            is_sent = False
             yield prepared
+            if not is_sent:  # it was not wanted, or by who says nothing
+                may_go_on.set()
         await reading
     finally:
         reading.cancel()

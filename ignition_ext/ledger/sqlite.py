@@ -14,10 +14,10 @@ from uuid import UUID
 
 from ignition_ext.connections import SqliteThread
 from ignition_ext.errors import DatabaseError
-from ignition_ext.ledger.accepted import Accepted, AcceptedParts
+from ignition_ext.ledger.accepted import Accepted, AcceptedParts, alike
 from ignition_ext.ledger.accounts import Body, SqlLedger
 from ignition_ext.ledger.contract import CHANNELS, ClaimedMessage, NewMessage
-from ignition_ext.ledger.ids import ordered_keys
+from ignition_ext.ledger.ids import key_of, ordered_keys
 from ignition_ext.ledger.rows import WAITING, document
 from ignition_ext.ledger.statements import load_statements
 from ignition_ext.ledger.work import NotHeldError, Prepared, Row, Work
@@ -92,6 +92,7 @@ class SqliteWork(Work):
         """Nothing to do: there is one writer at a time."""
 
     async def add_messages(self, run: RunRef, batch: Prepared, room: int | None) -> int:
+        batch.sent()
         rows: list[Row] = batch.rows
         if room is not None:
             rows = await self._fresh(run, rows, room)
@@ -135,7 +136,7 @@ class SqliteWork(Work):
             await self.fetch("suppress", ids=barred, run_at=run.run_at)
         messages = [
             ClaimedMessage(
-                id=MessageId(UUID(row[0])),
+                id=MessageId(key_of(row[0])),
                 channel=CHANNELS[row[1]],
                 address=row[2],
                 domain=row[3],
@@ -159,16 +160,18 @@ class SqliteWork(Work):
 
     def _settle(self, accepted: Accepted, names: Mapping[str, str]) -> None:
         keys = [key.hex for key in accepted.ids]
-        rows = zip(
-            keys,
-            accepted.codes,
-            accepted.enhanced,
-            accepted.details,
-            accepted.provider_ids,
-            accepted.counts or repeat(0),
-            strict=False,
-        )
-        told = {"told": json.dumps(list(rows), ensure_ascii=False)}
+        code, enhanced = alike(accepted.codes), alike(accepted.enhanced)
+        words: list[Sequence[Any]] = [accepted.details, accepted.provider_ids]
+        if code is None or enhanced is None or accepted.counts:
+            counts = accepted.counts or [0] * len(keys)
+            words += [accepted.codes, accepted.enhanced, counts]
+        by_key = dict(zip(keys, zip(*words, strict=True), strict=True))
+        told = {
+            "told": json.dumps(by_key, ensure_ascii=False),
+            "code": code,
+            "enhanced": enhanced,
+            "counted": bool(accepted.counts),
+        }
         execute = self._connection.execute
         if execute(_STATEMENTS["settle_accepted"], {**names, **told}).rowcount != len(keys):
             raise NotHeldError
@@ -237,7 +240,7 @@ class SqliteLedger(SqlLedger):
                     return _ended(connection, body)
         return await self.transact(body)
 
-    def prepare(self, batch: Sequence[NewMessage]) -> Prepared:
+    def prepare(self, run: RunRef, batch: Sequence[NewMessage]) -> Prepared:
         keys = ordered_keys(len(batch))
         rows = [
             (

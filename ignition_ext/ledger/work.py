@@ -8,7 +8,7 @@ in kind.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -49,12 +49,22 @@ LONGEST_DELAY = timedelta(days=366)
 never fall due; PostgreSQL refuses the whole batch."""
 
 
+def _nobody() -> None:
+    """Nobody waits for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """New messages as the database's driver takes them; made while the ones before are stored."""
+    """New messages as the database's driver takes them; made while the ones before are stored.
+
+    Attributes:
+        sent: to be called, from any thread, once the database has them and works on them: the next
+            ones are made meanwhile.
+    """
 
     count: int
     rows: Any
+    sent: Callable[[], None] = _nobody
 
 
 class NotHeldError(Exception):

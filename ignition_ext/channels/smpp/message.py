@@ -18,7 +18,7 @@ So nothing that an SMSC may have taken is sent again without the operator having
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ignition_ext.values import Delivery, MessageId, Outcome, OutcomeKind, PartOutcome
 
@@ -138,12 +138,11 @@ def whole(outcomes: Sequence[Outcome]) -> Outcome:
     for kind in (OutcomeKind.REJECTED, OutcomeKind.UNCERTAIN):
         if by_kind[kind]:
             first = by_kind[kind][0]
-            return replace(first, text=f"{said}. {_place(outcomes, first)}: {first.text}")
+            return first._replace(text=f"{said}. {_place(outcomes, first)}: {first.text}")
     first = (by_kind[OutcomeKind.DEFERRED] or by_kind[OutcomeKind.UNSENT])[0]
     if not accepted:
         return first
-    return replace(
-        first,
+    return first._replace(
         kind=OutcomeKind.UNCERTAIN,
         retry_after=None,
         text=f"{said}, and sending again would repeat them. "

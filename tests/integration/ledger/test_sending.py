@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -165,7 +164,7 @@ async def test_an_absurd_wait_is_cut(scene: Any, deferred: Outcome) -> None:
     run = await scene.run(ADA)
     lease, ids = await scene.sending(run)
 
-    state = await scene.settle(run, lease, ids[ADA], replace(deferred, retry_after=timedelta.max))
+    state = await scene.settle(run, lease, ids[ADA], deferred._replace(retry_after=timedelta.max))
 
     assert state is MessageState.DEFERRED
     again = await scene.ledger.claim(run, limit=1, lease=timedelta(minutes=1))
@@ -375,7 +374,7 @@ async def test_a_redrive_revives_what_failed(scene: Any, refused: Outcome, accep
     run = await scene.run(ADA, BOB, "carl@example.com")
     lease, ids = await scene.sending(run)
     await scene.settle(run, lease, ids[ADA], refused)
-    policy = replace(refused, failure_class=FailureClass.POLICY)
+    policy = refused._replace(failure_class=FailureClass.POLICY)
     await scene.settle(run, lease, ids[BOB], policy)
     await scene.settle(run, lease, ids["carl@example.com"], accepted())
 

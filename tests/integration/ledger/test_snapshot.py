@@ -64,6 +64,44 @@ async def test_equal_addresses_in_a_batch_stand_once(
     assert [row[0] for row in domains] == ["example.com"]
 
 
+async def test_a_message_is_the_same_whichever_way_it_came(
+    scene: Any, new_messages: Any, in_batches: Any
+) -> None:
+    """Copied at once where all are new, or by way of a look at what is there, with a limit."""
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    messages = [
+        *new_messages("plain@example.com", "wei\\rd\t'x'@example.com"),
+        NewMessage(
+            channel=Channel.EMAIL,
+            address="full@example.com",
+            domain="ex\\ample.com",
+            locale="pt-BR",
+            timezone="Europe/Berlin",
+            not_before=later,
+            data={"name": 'Zoë "Z"\n\\ \t\U0001f600', "none": None, "nested": {"a": [1, 2.5]}},
+        ),
+    ]
+    rows = []
+    for limit in (None, 10):
+        run = await scene.run(max_messages=limit)
+        assert (await scene.ledger.snapshot(run, in_batches(messages))).added == 3
+        rows.append(
+            await scene.execute(
+                "SELECT m.tenant_id, m.recipient_id, m.channel, m.address, m.domain, m.locale,"
+                " m.timezone, m.data, m.state, m.seq, m.attempts, m.resends, m.code, m.enhanced,"
+                " m.detail, m.provider_id, m.parts, m.lease_id, m.sent_at, m.intended_at,"
+                " m.created_at = m.updated_at, m.not_before = d.not_before,"
+                " m.not_before > m.created_at"
+                " FROM message m JOIN message_due d ON d.id = m.id AND d.run_at = m.run_at"
+                " WHERE m.run_id = :run ORDER BY m.id",
+                run=run.id if scene.database.dialect == "postgresql" else run.id.hex,
+            )
+        )
+
+    assert [tuple(row) for row in rows[0]] == [tuple(row) for row in rows[1]]
+    assert [bool(row[-1]) for row in rows[0]] == [False, False, True]
+
+
 async def test_a_limit_holds_over_batches_and_repeats(
     scene: Any, new_messages: Any, in_batches: Any
 ) -> None:
