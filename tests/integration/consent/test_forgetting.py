@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -204,7 +204,7 @@ async def settle_in(house: House) -> RunRef:
     run = await house.run(ADA, BOB)
     await house.send(run, ACCEPTED)
     await house.send(await house.run(ADA), REFUSED)
-    told = replace(ACCEPTED, text=f"{PHONE} accepted")
+    told = ACCEPTED._replace(text=f"{PHONE} accepted")
     await house.send(await house.run(PHONE, channel=Channel.SMS), told)
     await office.suppress(ADA, detail=f"{ADA} wrote")
     return run
