@@ -12,9 +12,10 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from ignition_ext.bench.meter import Meter, measured, peak_rss_mb
 from ignition_ext.bench.sender import run_of
@@ -31,6 +32,7 @@ LEASE = timedelta(minutes=10)
 TURN = 10
 """Messages that one turn settles, and as many that it intends: ten connections."""
 Job = dict[str, Any]
+T = TypeVar("T")
 
 
 def accepted(message: ClaimedMessage) -> Delivery:
@@ -48,20 +50,36 @@ def accepted(message: ClaimedMessage) -> Delivery:
     )
 
 
-async def drain(ledger: Ledger, run: RunRef, job: Job) -> Meter:
+class Steps:
+    """Seconds of each step, by its name."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    async def timed(self, name: str, work: Awaitable[T]) -> T:
+        """What the work comes to; its time is added."""
+        began = time.perf_counter()
+        done = await work
+        self.seconds[name] += time.perf_counter() - began
+        return done
+
+
+async def drain(ledger: Ledger, run: RunRef, job: Job) -> tuple[Meter, Steps]:
     """Claim, intend and settle, a batch at a time."""
-    retry, left = StandardRetry(), job["messages"]
+    retry, steps, left = StandardRetry(), Steps(), job["messages"]
     gc.collect()
     with measured() as meter:
         while left:
-            lease = await ledger.claim(run, limit=min(left, job["batch"]), lease=LEASE)
+            claiming = ledger.claim(run, limit=min(left, job["batch"]), lease=LEASE)
+            lease = await steps.timed("claim", claiming)
             ids = [message.id for message in lease.messages]
-            if not ids or len(await ledger.intend(run, lease.id, ids)) != len(ids):
+            granted = await steps.timed("intend", ledger.intend(run, lease.id, ids))
+            if not ids or len(granted) != len(ids):
                 raise IgnitionError(f"{left} messages could not be claimed and intended.")
             results = [accepted(message) for message in lease.messages]
-            await ledger.settle(run, lease.id, results, retry)
+            await steps.timed("settle", ledger.settle(run, lease.id, results, retry))
             left -= len(ids)
-    return meter
+    return meter, steps
 
 
 async def turns(ledger: Ledger, run: RunRef, count: int) -> Sequence[float]:
@@ -87,7 +105,7 @@ async def load(job: Job) -> dict[str, Any]:
         await require_current(database)
         with database_errors(database):
             ledger = open_ledger(database)
-            meter = await drain(ledger, run, job)
+            meter, steps = await drain(ledger, run, job)
             took = await turns(ledger, run, job["turns"])
     finally:
         await database.close()
@@ -95,6 +113,7 @@ async def load(job: Job) -> dict[str, Any]:
         "seconds": meter.seconds,
         "cpu_seconds": meter.cpu_seconds,
         "peak_rss_mb": peak_rss_mb(),
+        **{f"{name}_rate": job["messages"] / spent for name, spent in steps.seconds.items()},
         "turn_p50_ms": took[len(took) // 2],
         "turn_p99_ms": took[len(took) * 99 // 100],
     }

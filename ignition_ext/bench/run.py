@@ -138,7 +138,8 @@ async def bench_ledger(options: LedgerOptions, say: Say) -> Document:
         say(f"round {number} of {options.repeat}")
         rounds.append(await _ledger_round(options, say))
     last = rounds[-1]
-    keys = ["snapshot_rate", "turn_p50_ms", "turn_p99_ms"]
+    steps = ["snapshot_rate", "claim_rate", "intend_rate", "settle_rate"]
+    keys = [*steps, "turn_p50_ms", "turn_p99_ms"]
     shared = {"database": last["database"], "durable": last["durable"], "batch": options.batch}
     return summary(rounds, keys, shared)
 

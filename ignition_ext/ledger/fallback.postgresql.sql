@@ -52,7 +52,7 @@ ON CONFLICT DO NOTHING;
 INSERT INTO message_due (run_id, not_before, id, run_at, tenant_id)
 SELECT m.run_id, m.not_before, m.id, m.run_at, m.tenant_id
   FROM message m
- WHERE m.id = ANY(%(ids)s) AND m.run_at = %(run_at)s;
+ WHERE m.id = ANY(%(ids)s);
 
 -- name: note_fallbacks
 -- The text message may be one that the run had already. LIMIT: each number is looked up by itself;

@@ -29,7 +29,7 @@ DELETE FROM message_held
 INSERT INTO message_due (run_id, not_before, id, run_at, tenant_id)
 SELECT m.run_id, m.not_before, m.id, m.run_at, m.tenant_id
   FROM message m
- WHERE m.id = ANY(%(ids)s::uuid[]) AND m.run_at = %(run_at)s AND m.state = 'pending';
+ WHERE m.id = ANY(%(ids)s::uuid[]) AND m.state = 'pending';
 
 -- name: read_released
 SELECT released FROM run_steps WHERE run_id = %(run_id)s FOR UPDATE;

@@ -1,6 +1,10 @@
 -- What senders do all the time on PostgreSQL: claim, intend, settle, renew. Ids come sorted, so that
 -- two that want the same messages mostly meet in one order; where they do not the server ends one
 -- of them, and it begins again.
+--
+-- Where a planner takes the table for nearly empty (all of it was deleted, and not analysed since),
+-- it finds it cheaper to go through a whole run by run_at than to look up ids. So claims and releases
+-- name no run_at; a turn does, and finish_snapshot has the table analysed (is_unknown).
 
 -- name: claim_due
 -- The primary key of message_due gives the due ones in order; rows that another claim holds are
@@ -14,12 +18,12 @@ WITH due AS (
                 ORDER BY d.not_before, d.id
                 LIMIT %(limit)s
                   FOR UPDATE SKIP LOCKED))
-    RETURNING id, not_before
+    RETURNING id, run_at, not_before
 ), changed AS (
     UPDATE message m
        SET state = 'claimed', lease_id = %(lease_id)s, updated_at = statement_timestamp()
       FROM due
-     WHERE m.id = due.id AND m.run_at = %(run_at)s AND m.state IN ('pending', 'deferred')
+     WHERE m.id = due.id AND m.run_at = due.run_at AND m.state IN ('pending', 'deferred')
     RETURNING m.id, m.tenant_id, m.channel, m.address, m.domain, m.locale, m.timezone, m.attempts,
               m.data::text AS data, due.not_before
 )
@@ -139,7 +143,7 @@ SELECT m.id, m.run_at, m.state, m.seq, m.attempts, m.resends, m.lease_id, m.part
        coalesce(r.guarantee = 'at-least-once', false), m.tenant_id, m.run_id, m.not_before,
        m.intended_at
   FROM message m LEFT JOIN campaign_run r ON r.id = m.run_id
- WHERE m.id = ANY(%(ids)s) AND m.run_at = %(run_at)s AND m.lease_id = %(lease_id)s
+ WHERE m.id = ANY(%(ids)s) AND m.lease_id = %(lease_id)s
    AND m.state IN ('claimed', 'sending')
  ORDER BY m.id
    FOR UPDATE OF m;

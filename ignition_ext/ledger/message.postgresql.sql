@@ -197,6 +197,16 @@ SELECT id, channel, address, state, attempts, code, enhanced, failure_class, det
  ORDER BY channel, address
  LIMIT %(limit)s;
 
+-- name: is_unknown
+-- Whether the planner believes in less than a message a page: nearly all was deleted since it looked.
+SELECT relpages > 0 AND reltuples < relpages FROM pg_class WHERE oid = 'message'::regclass;
+
+-- name: wait_little
+SET LOCAL lock_timeout = '3s';
+
+-- name: analyze
+ANALYZE message;
+
 -- name: finish_snapshot
 UPDATE campaign_run
    SET snapshot_at = statement_timestamp(), skipped = %(skipped)s, rejected = %(rejected)s,

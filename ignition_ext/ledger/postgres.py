@@ -174,6 +174,19 @@ class PostgresWork(Work):
         return frozenset(ids if granted is None else granted), bool(is_early)
 
 
+async def _let_planner_look(work: Work) -> None:
+    """Have the table analysed where its statistics would make each turn read the whole run.
+
+    Autovacuum does so within a minute or two; a campaign would crawl as long. Where a vacuum is
+    under way, which may take hours, it is left to that.
+    """
+    ((is_unknown,),) = await work.fetch("is_unknown")
+    if is_unknown:
+        await work.fetch("wait_little")
+        with suppress(psycopg.errors.LockNotAvailable):
+            await work.fetch("analyze")
+
+
 def _turn_columns(
     run: RunRef, lease: LeaseId, accepted: Accepted, ids: Sequence[MessageId]
 ) -> dict[str, Any]:
@@ -281,6 +294,14 @@ class PostgresLedger(SqlLedger):
             return await self.transact(body)
         # A statement without BEGIN commits itself: one round trip.
         return await self._again(lambda connection: body(PostgresWork(connection)))
+
+    async def finish_snapshot(
+        self, run: RunRef, *, skipped: int, rejected: int, duplicates: int
+    ) -> None:
+        await self.transact(_let_planner_look)
+        await super().finish_snapshot(
+            run, skipped=skipped, rejected=rejected, duplicates=duplicates
+        )
 
     def prepare(self, run: RunRef, batch: Sequence[NewMessage]) -> Prepared:
         return Prepared(count=len(batch), rows=copy_text(run, batch))

@@ -170,6 +170,9 @@ async def test_what_was_put_into_a_database_is_taken_out_again(
     assert done.document.get("far_side", 300) == 300
     assert all(rate is None for rate in done.document["peers"].values())
     assert done.document["snapshot_rate"] > 0
+    if words[0] == "ledger":
+        steps = [done.document[f"{step}_rate"] for step in ("claim", "intend", "settle")]
+        assert 1 / sum(1 / rate for rate in steps) >= done.document["rate"]
     assert await rows_left(database_url) == {}
 
 

@@ -18,7 +18,9 @@ from ignition_ext.ledger.statements import load_statements
 from ignition_ext.values import Channel, MessageState
 
 ROWS = 3000
-POSTGRES = ("message.postgresql.sql", "lease.postgresql.sql", "part.postgresql.sql")
+POSTGRES = tuple(
+    f"{name}.postgresql.sql" for name in ("message", "lease", "part", "wishes", "held", "fallback")
+)
 
 
 @pytest.fixture
@@ -126,6 +128,64 @@ async def test_a_snapshot_looks_its_addresses_up(seeded: tuple[Any, Any]) -> Non
         plan = await postgres_plan(connection, "cut_stage", run)
     lookup = r"Index Cond: \(\(run_id = .*\(channel\)::text = .*s\.channel.*\(address\)::text = "
     assert re.search(lookup, plan), plan
+
+
+BY_ID = (
+    "claim_due",
+    "lock_held",
+    "lock_ids",
+    "queue_held",
+    "queue_fallbacks",
+)
+
+
+@pytest.fixture
+async def forgotten(seeded: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The same, and PostgreSQL takes the tables for empty: all that was in them was deleted."""
+    scene, run = seeded
+    if scene.database.dialect == "sqlite":
+        pytest.skip("SQLite's statements say in which order tables are read")
+    await scene.execute("ALTER TABLE message SET (autovacuum_enabled = off)")
+    await scene.execute("UPDATE pg_class SET reltuples = 0 WHERE oid = 'message'::regclass")
+    return scene, run
+
+
+@pytest.mark.parametrize("name", BY_ID)
+async def test_messages_are_found_by_id_whatever_the_planner_believes(
+    forgotten: tuple[Any, Any], name: str
+) -> None:
+    """Nothing goes through a run to find some of its messages, also right after a great purge."""
+    scene, run = forgotten
+    async with _driver(scene.database) as connection:
+        cursor = await connection.execute(
+            f"EXPLAIN (FORMAT JSON) {load_statements(*POSTGRES)[name]}".encode(), parameters(run)
+        )
+        ((document,),) = await cursor.fetchall()
+    nodes = walk(document[0]["Plan"])
+    assert ("Seq Scan", "message") not in [(n["Node Type"], n.get("Relation Name")) for n in nodes]
+    conditions = [
+        node.get("Index Cond", "")
+        for node in nodes
+        if node.get("Index Name") in ("message_pkey", "uq_message_address")
+    ]
+    assert conditions
+    assert all(condition.lstrip("(").startswith("id = ") for condition in conditions), conditions
+
+
+async def test_a_turn_looks_its_messages_up_once_a_snapshot_is_finished(
+    forgotten: tuple[Any, Any],
+) -> None:
+    """What the planner believes is set right before the first message is claimed."""
+    scene, run = forgotten
+    async with _driver(scene.database) as connection:
+        before = await postgres_plan(connection, "turn", run)
+    await scene.ledger.finish_snapshot(run, skipped=0, rejected=0, duplicates=0)
+    async with _driver(scene.database) as connection:
+        after = await postgres_plan(connection, "turn", run)
+
+    lookup = r"Index Cond: \(\(id = c"
+    assert not re.search(lookup, before), before
+    assert len(re.findall(lookup, after)) == 2, after
 
 
 async def sqlite_plan(connection: Any, name: str, run: Any) -> str:
