@@ -169,7 +169,8 @@ async def test_a_chain_of_five_with_a_branch_a_failure_and_a_delay(
         )
         await chain.start("first")
         await chain.work("first")
-        assert list(await chain.runs()) == ["first", "left", "right"]
+        # Both are let go at once: which of them Prefect lists first is chance.
+        assert set(await chain.runs()) == {"first", "left", "right"}
         await chain.work("left", "right")
 
     runs = await chain.runs()
