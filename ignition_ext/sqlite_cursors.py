@@ -58,7 +58,7 @@ def use_closing_cursors(connection: Any, _record: object = None) -> None:
     def make() -> Result[Cursor]:  # can be awaited, as SQLAlchemy does, or entered
         return Result(opened())
 
-    raw.cursor = make  # type: ignore[method-assign]
+    raw.cursor = make  # type: ignore[method-assign]  # of this connection alone
 
 
 class ClosingCursors(CreateEnginePlugin):

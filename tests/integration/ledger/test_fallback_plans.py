@@ -130,7 +130,9 @@ async def test_each_text_message_is_looked_up_by_itself(seeded: tuple[Any, Any],
             text = load_statements("fallback.postgresql.sql")[name]
             cursor = await connection.execute(f"EXPLAIN {text}".encode(), values)
             plan = "\n".join(row[0] for row in await cursor.fetchall())
-            assert "Seq Scan on message " not in plan, plan
+            # What is found by ids alone may be fetched in the order of its pages.
+            whole = "Seq Scan on message " if name == "queue_fallbacks" else "Scan on message "
+            assert whole not in plan, plan
             assert re.search(r"Index Cond: \(+id = ", plan), plan
             by_number = "AND ((channel)::text = 'sms'::text) AND ((address)::text = "
     assert (by_number in plan) == (name == "note_fallbacks"), plan

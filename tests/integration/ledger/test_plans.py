@@ -141,7 +141,7 @@ BY_ID = (
 
 @pytest.fixture
 async def forgotten(seeded: tuple[Any, Any]) -> tuple[Any, Any]:
-    """The same, and PostgreSQL takes the tables for empty: all that was in them was deleted."""
+    """The same, and PostgreSQL takes the table for empty: all that was in it was deleted."""
     scene, run = seeded
     if scene.database.dialect == "sqlite":
         pytest.skip("SQLite's statements say in which order tables are read")
@@ -186,6 +186,16 @@ async def test_a_turn_looks_its_messages_up_once_a_snapshot_is_finished(
     lookup = r"Index Cond: \(\(id = c"
     assert not re.search(lookup, before), before
     assert len(re.findall(lookup, after)) == 2, after
+
+
+async def test_a_vacuum_under_way_fails_no_snapshot(forgotten: tuple[Any, Any]) -> None:
+    """It has the table's lock, for hours perhaps; the statistics are left to it."""
+    scene, run = forgotten
+    async with _driver(scene.database) as connection:
+        await connection.execute("LOCK TABLE message IN SHARE UPDATE EXCLUSIVE MODE")
+        await scene.ledger.finish_snapshot(run, skipped=7, rejected=0, duplicates=0)
+        cursor = await connection.execute("SELECT max(skipped) FROM campaign_run")
+        assert await cursor.fetchall() == [(7,)]
 
 
 async def sqlite_plan(connection: Any, name: str, run: Any) -> str:
