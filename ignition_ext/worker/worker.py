@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from ignition_ext.settings import Settings
@@ -91,6 +92,14 @@ class IgnitionWorker(ProcessWorker):
             if self._drain.asked:
                 return []
             return await super().get_and_submit_flow_runs()
+
+    async def _submit_scheduled_flow_runs(
+        self, flow_run_response: list[WorkerFlowRunResponse]
+    ) -> list[FlowRun]:
+        """Begin what the server told of, unless the stop came while it was asked."""
+        if self._drain.asked:
+            return []
+        return await super()._submit_scheduled_flow_runs(flow_run_response)
 
     async def run(
         self,

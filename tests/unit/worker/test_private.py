@@ -63,6 +63,10 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], str]] = {
     "ProcessWorker.run": (ProcessWorker.run, "(self, flow_run, configuration, task_status)"),
     "BaseWorker.start": (BaseWorker.start, "(self, run_once, with_healthcheck, printer)"),
     "BaseWorker.get_and_submit_flow_runs": (BaseWorker.get_and_submit_flow_runs, "(self)"),
+    "BaseWorker._submit_scheduled_flow_runs": (
+        BaseWorker._submit_scheduled_flow_runs,
+        "(self, flow_run_response)",
+    ),
     "BaseWorker._initialize_after_sync": (BaseWorker._initialize_after_sync, "(self)"),
     "BaseWorker._give_worker_labels_to_flow_run": (
         BaseWorker._give_worker_labels_to_flow_run,
@@ -86,6 +90,10 @@ USES: dict[str, tuple[Callable[..., Any], str]] = {
     "the manager's hooks": (
         FlowRunExecutorContext.create_executor,
         "self._cancellation_manager._hook_runner = hook_runner",
+    ),
+    "what the server told of is begun": (
+        BaseWorker.get_and_submit_flow_runs,
+        "await self._submit_scheduled_flow_runs(flow_run_response=runs_response)",
     ),
     "when a run is announced": (
         BaseWorker._submit_run_and_capture_errors,
