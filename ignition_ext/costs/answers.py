@@ -7,7 +7,6 @@ counts in the tenant's budgets all the same: campaigns find so much less.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,8 +16,6 @@ from ignition_ext.costs.budget_store import lock_tenant, open_account, tenant_bu
 from ignition_ext.costs.card_store import card_in_force, find_price
 from ignition_ext.costs.telling import warn
 from ignition_ext.database import database_now
-
-_NO_RUN = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +70,6 @@ async def _spend(session: AsyncSession, tenant_id: int, currency: str, micros: i
             budget,
             tenant_id=tenant_id,
             campaign_id=None,
-            run_id=_NO_RUN,
             now=now,
             zone=ZoneInfo(tenant.timezone),
         )

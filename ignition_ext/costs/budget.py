@@ -89,11 +89,15 @@ def account_of(
     *,
     tenant_id: int,
     campaign_id: int | None,
-    run_id: UUID,
+    run_id: UUID | None = None,
     now: datetime,
     zone: ZoneInfo,
 ) -> Account:
-    """Where money of that budget is spent from now; days and months are the zone's."""
+    """Where money of that budget is spent from now; days and months are the zone's.
+
+    Raises:
+        ValueError: the budget is a run's, and none is named.
+    """
     name, ends_at = period(budget.per, now, zone, run_id)
     owner = f"tenant:{tenant_id}" if campaign_id is None else f"campaign:{campaign_id}"
     return Account(
@@ -105,11 +109,15 @@ def account_of(
     )
 
 
-def period(per: Per, now: datetime, zone: ZoneInfo, run_id: UUID) -> tuple[str, datetime | None]:
+def period(
+    per: Per, now: datetime, zone: ZoneInfo, run_id: UUID | None
+) -> tuple[str, datetime | None]:
     """The name of the period, and when it ends in UTC."""
     day = now.astimezone(zone).date()
     match per:
         case Per.RUN:
+            if run_id is None:
+                raise ValueError("a run's budget has an account for each run: name one")
             return str(run_id), None
         case Per.DAY:
             name, following = day.isoformat(), day + timedelta(days=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import or_
@@ -19,7 +18,6 @@ from ignition_ext.values import UNDER_WAY, RunState
 SHOWN = 100
 """Accounts in a list: those of runs are never deleted."""
 _NO_CAMPAIGN = -1
-_NO_RUN = UUID(int=0)
 
 
 async def exhausted_accounts(session: AsyncSession) -> Sequence[MoneyAccount]:
@@ -119,7 +117,6 @@ async def unspent_accounts(session: AsyncSession, tenant: Tenant) -> Sequence[Mo
             budget,
             tenant_id=tenant.id,
             campaign_id=campaign_id,
-            run_id=_NO_RUN,
             now=now,
             zone=zone,
         )

@@ -73,6 +73,15 @@ def test_an_account_is_one_budget_in_one_period() -> None:
     assert account(7).ends_at == datetime(2026, 11, 22, tzinfo=UTC)
 
 
+def test_a_runs_budget_wants_a_run() -> None:
+    """The others have an account without one."""
+    budget = Budget(money=Money(micros=1, currency="EUR"), per=Per.RUN)
+    now = datetime(2026, 11, 21, 8, tzinfo=UTC)
+
+    with pytest.raises(ValueError, match="name one"):
+        account_of(budget, tenant_id=3, campaign_id=7, now=now, zone=ZoneInfo("UTC"))
+
+
 @pytest.mark.parametrize("text", ["", "150", "150 EURO", "0 EUR", "EUR 150", "1.0000001 EUR"])
 def test_what_is_no_money_is_refused(text: str) -> None:
     """An amount above 0, and its currency."""
