@@ -13,6 +13,7 @@ from tasks.catch_up_misfires import catch_up_misfires
 from tasks.fall_back import fall_back_late
 from tasks.keep_costs import settle_costs
 from tasks.keep_house import (
+    account_for_late_results,
     expire_overdue,
     mirror_runs,
     prune_caps,
@@ -32,6 +33,7 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Leases of dead senders", recover_leases),
     ("Deadlines", expire_overdue),
     ("States in Prefect", mirror_runs),
+    ("Cancelled runs", account_for_late_results),
     ("Runs in steps", watch_steps),
     ("Runs without a process", revive_runs),
     ("Senders without a process", end_lost_senders),

@@ -17,8 +17,9 @@ from ignition_ext.budgets.lines import Lines
 from ignition_ext.database import Database
 from ignition_ext.ledger import open_ledger
 from ignition_ext.ledger.capped import prune_capped
+from ignition_ext.ledger.late_results import account_again, unaccounted_runs
 from ignition_ext.ledger.revival import note, runs_with_lapsed_leases
-from ignition_ext.ledger.run_rows import read_run
+from ignition_ext.ledger.run_rows import read_run, run_ref
 from ignition_ext.ledger.runs import overdue_runs
 from ignition_ext.orchestration.mirror import mirror_state, unsettled_runs
 from ignition_ext.orchestration.revival import RECONCILE_ACTOR, RUNS_AT_ONCE
@@ -27,6 +28,9 @@ from tasks.database import open_database
 
 CANCEL_TAKES = timedelta(minutes=5)
 """A sender drains within seconds and a worker kills after 30: longer means that nobody is there."""
+
+LATE_FOR = timedelta(days=1)
+"""How long a cancelled run is looked after: a sender drains in seconds, a lease takes minutes."""
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -82,6 +86,21 @@ async def _told(database: Database, run: RunRef, action: str, after: dict[str, A
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
+async def account_for_late_results() -> Mapping[str, str]:
+    """Cancel what senders gave back, or had refused for now, after its run was cancelled."""
+    done: dict[str, str] = {}
+    async with open_database() as database:
+        async with database.read() as session:
+            rows = await unaccounted_runs(session, within=LATE_FOR, limit=RUNS_AT_ONCE)
+        ledger = open_ledger(database)
+        for run in map(run_ref, rows):
+            if cancelled := await account_again(database, ledger, run):
+                name = await _told(database, run, "run.late-results", {"cancelled": cancelled})
+                done[name] = f"{cancelled} messages that came back after the cancel are cancelled"
+    return done
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
 async def sweep_budgets() -> Mapping[str, str]:
     """Delete the lines of rates that nobody has used for a while; nobody need know."""
     async with open_database() as database:
@@ -115,15 +134,17 @@ async def mirror_runs() -> Mapping[str, str]:
         found = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=ids)), limit=RUNS_AT_ONCE
         )
-        mirrored = {run.flow_run_id: run.prefect_state for run in runs}
+        known = {run.flow_run_id: run for run in runs}
         for flow_run in found:
             state = flow_run.state
             if state is not None and _is_stuck(state):
                 ended: State[Any] = Cancelled(message="Cancelled; its process was gone.")
                 await client.set_flow_run_state(flow_run.id, ended, force=True)
                 state = ended
-            if state is not None and state.name != mirrored[flow_run.id]:
-                await mirror_state(database, flow_run.id, state)
+            run = known[flow_run.id]
+            if state is not None and state.name != run.prefect_state:
+                attempts = run.prefect_attempts
+                await mirror_state(database, flow_run.id, state, attempts=attempts)
                 changed[flow_run.name] = state.name or state.type.value
     return changed
 

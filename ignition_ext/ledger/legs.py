@@ -23,7 +23,7 @@ from ignition_ext.database import Database, database_now
 from ignition_ext.errors import ConflictError
 from ignition_ext.ledger.contract import Ledger
 from ignition_ext.ledger.rows import clean
-from ignition_ext.ledger.run_rows import NAME_LENGTH, required_run, run_ref
+from ignition_ext.ledger.run_rows import NAME_LENGTH, numbers, required_run, run_ref
 from ignition_ext.models import CampaignRun
 from ignition_ext.values import (
     CRASHED,
@@ -222,11 +222,9 @@ async def account_for_companions(database: Database, ledger: Ledger, lead: RunRe
 
 
 async def _note_counts(database: Database, leg: RunRef, counts: Mapping[MessageState, int]) -> None:
-    numbers = {MessageState(key).value: count for key, count in counts.items()}
-    numbers["total"] = sum(numbers.values())
     async with database.write() as session:
         row = await required_run(session, leg.id)
-        values: dict[str, Any] = {"counts": numbers}
+        values: dict[str, Any] = {"counts": numbers(counts)}
         if row.flow_run_id is None:
             values["ended_at"] = await database_now(session)
         await (await session.connection()).execute(

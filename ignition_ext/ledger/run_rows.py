@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from ignition_ext.database import database_now as database_now
 from ignition_ext.errors import ConflictError, NotFoundError
 from ignition_ext.ledger.rows import clean
 from ignition_ext.models import CampaignRun
-from ignition_ext.values import Channel, Guarantee, RunId, RunRef, TenantId, new_id
+from ignition_ext.values import Channel, Guarantee, MessageState, RunId, RunRef, TenantId, new_id
 
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
 NAME_LENGTH = 300
@@ -171,6 +172,12 @@ async def insert_run(
     if row is None:
         raise ConflictError("the run was removed while it was opened.", mend="Try again.")
     return row, added
+
+
+def numbers(counts: Mapping[MessageState, int]) -> dict[str, int]:
+    """A run's messages by state, and ``total``, as its row keeps them."""
+    by_state = {MessageState(state).value: count for state, count in counts.items()}
+    return by_state | {"total": sum(by_state.values())}
 
 
 def described(row: CampaignRun) -> dict[str, Any]:

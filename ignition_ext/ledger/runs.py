@@ -28,6 +28,7 @@ from ignition_ext.ledger.run_rows import (
     described,
     ends_by,
     insert_run,
+    numbers,
     read_run,
     requested_run,
     required_run,
@@ -172,17 +173,24 @@ async def close_run(
     counts: Mapping[MessageState, int],
     *,
     actor: str = "ignition",
-) -> None:
+    attempts: int | None = None,
+) -> bool:
     """Note how a run ended, when, and its messages by state.
 
-    A run that the operator cancelled stays cancelled, however its flow ended.
+    A run that the operator cancelled stays cancelled, however its flow ended. With ``attempts`` one
+    that has an end, or was begun another number of times, is left as it is.
+
+    Returns:
+        Whether it was noted.
     """
     async with database.write() as session:
         row = await required_run(session, ref.id)
         before = RunState(row.state)
+        if attempts is not None and not (
+            row.prefect_attempts == attempts and before.value in UNDER_WAY
+        ):
+            return False
         after = RunState.CANCELLED if before is RunState.CANCELLED else state
-        numbers = {MessageState(key).value: count for key, count in counts.items()}
-        numbers["total"] = sum(numbers.values())
         await (await session.connection()).execute(
             update(_RUNS)
             .where(_RUNS.c.id == ref.id)
@@ -191,7 +199,7 @@ async def close_run(
                 state_reason=clean(reason, _REASON_LENGTH) or row.state_reason,
                 version=row.version + int(after is not before),
                 ended_at=await database_now(session),
-                counts=numbers,
+                counts=numbers(counts),
             )
         )
         await audit.record(
@@ -201,8 +209,9 @@ async def close_run(
             action="run.closed",
             subject=f"run:{row.id}",
             before={"state": before.value},
-            after={"state": after.value, "reason": reason, "counts": numbers},
+            after={"state": after.value, "reason": reason, "counts": numbers(counts)},
         )
+        return True
 
 
 async def set_run_state(

@@ -20,7 +20,7 @@ from ignition_ext.ledger.run_rows import run_ref as reference_of
 from ignition_ext.ledger.runs import close_run, find_run, mirror, set_run_state
 from ignition_ext.models import Campaign, CampaignRun, Tenant
 from ignition_ext.orchestration.events import CampaignEvent, tell
-from ignition_ext.values import MessageState, RunRef, RunState
+from ignition_ext.values import UNDER_WAY, MessageState, RunRef, RunState
 
 __all__ = [
     "campaign_of",
@@ -41,19 +41,36 @@ _CANCELS = frozenset({StateType.CANCELLING, StateType.CANCELLED})
 _ENDS = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED})
 
 
-async def mirror_state(database: Database, flow_run_id: UUID, state: State) -> bool:
+async def mirror_state(
+    database: Database, flow_run_id: UUID, state: State, *, attempts: int | None = None
+) -> bool:
     """Write a flow run's state to its campaign run; a cancelled one is accounted for.
 
-    Returns False when the flow run has no campaign run: it ended before one was opened.
+    A run that failed without having said so itself (its database was away, or the error was none
+    of ours) is closed as failed.
+
+    Args:
+        database: Ignition's.
+        flow_run_id: Prefect's run.
+        state: its state.
+        attempts: how often the run had been begun when Prefect was asked. Where it was begun again
+            meanwhile, the state is an old one and nothing is written.
+
+    Returns:
+        False when the flow run has no campaign run: it ended before one was opened.
     """
     try:
         async with database.read() as session:
             run = await find_run(session, str(flow_run_id))
     except NotFoundError:
         return False
+    if attempts is not None and run.prefect_attempts != attempts:
+        return True
     ref = reference_of(run)
     if state.type in _CANCELS:
         await cancel_run(database, ref, reason=state.message or CANCELLED_BY)
+    elif state.type is StateType.FAILED and run.state in UNDER_WAY:
+        await _fail(database, run, state.message or "failed in Prefect")
     await mirror(
         database,
         ref,
@@ -63,6 +80,16 @@ async def mirror_state(database: Database, flow_run_id: UUID, state: State) -> b
     if state.type is StateType.CRASHED:
         await _tell(database, run, CampaignEvent.FAILED, reason=f"crashed: {state.message}")
     return True
+
+
+async def _fail(database: Database, run: CampaignRun, reason: str) -> None:
+    ref = reference_of(run)
+    counts = await open_ledger(database).counts(ref)
+    closed = await close_run(
+        database, ref, RunState.FAILED, reason, counts, attempts=run.prefect_attempts
+    )
+    if closed:
+        await _tell(database, run, CampaignEvent.FAILED, reason=reason)
 
 
 async def cancel_run(
