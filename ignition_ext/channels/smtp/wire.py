@@ -162,9 +162,8 @@ class Wire(asyncio.BufferedProtocol):
         elif conversation.over:
             # What is stuck in our buffer would hold up a gentle end.
             self._end(LinkLost("the conversation is over"), gently=not self._buffered())
-        elif conversation.has_output and not self._flush_is_due:
-            self._flush_is_due = True
-            self._loop.call_soon(self._flush)
+        else:
+            self._flush_soon()
 
     def eof_received(self) -> bool:
         """The server hung up; close our side too."""
@@ -184,13 +183,21 @@ class Wire(asyncio.BufferedProtocol):
             self._passing = None
             self._since = self._loop.time()
             self._transport.set_write_buffer_limits()
+            self._flush_soon()
 
     # writing
+
+    def _flush_soon(self) -> None:
+        if self._conversation.has_output and not self._flush_is_due:
+            self._flush_is_due = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flush_is_due = False
         if self._broken is not None or not self._conversation.has_output:
             return
+        if self._passing is not None:
+            return  # behind a final dot that we wait for it would hide when that has left
         if self._transport.is_closing():
             self._end(LinkLost("the connection is closing"))
             return
