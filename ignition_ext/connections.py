@@ -56,6 +56,11 @@ class PostgresConnections:
             connection = await self._living() or await self._connect()
             try:
                 yield connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                # The server stands by for another now, also behind every other connection.
+                await connection.close()
+                await self.close()
+                raise
             finally:
                 await self._give_back(connection)
 

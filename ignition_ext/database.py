@@ -29,8 +29,18 @@ POSTGRES_SCHEMA = "ignition"
 BUSY_TIMEOUT_MS = 30_000
 """How long SQLite waits for another writer: longer than any batch, shorter than a lease."""
 
-CONNECT_TIMEOUT_SECONDS = 15
-"""How long a PostgreSQL server may take to answer: a host that drops packets never does."""
+_PATIENCE = {
+    "connect_timeout": 15,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How long a PostgreSQL server's host may be silent (libpq's parameters, the last in milliseconds).
+
+One that lost its power, or drops packets, never answers: the kernel would wait for it for a quarter
+of an hour, or two where nothing was left to acknowledge. What the database's URL names goes first.
+"""
 
 
 def async_url(url: str) -> URL:
@@ -86,16 +96,16 @@ class Database:
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
         else:
             options = f"-c search_path={POSTGRES_SCHEMA} -c timezone=UTC"
-            rest = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+            patience = {key: value for key, value in _PATIENCE.items() if key not in self.url.query}
             self.engine = create_async_engine(
                 self.url,
                 pool_size=pool_size,
                 pool_pre_ping=True,
-                connect_args={"options": options, **rest},
+                connect_args={"options": options, **patience},
             )
             _, arguments = self.engine.dialect.create_connect_args(self.url)
             self.hot = PostgresConnections(
-                {**arguments, **rest, "options": options + HOT_OPTIONS}, most=pool_size
+                {**arguments, **patience, "options": options + HOT_OPTIONS}, most=pool_size
             )
 
     def require_one_host(self) -> None:

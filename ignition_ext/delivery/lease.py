@@ -34,19 +34,24 @@ async def kept_leases(
         renew: extends them all; returns what the operator asks of the run.
     """
     interval = min(look_every, duration / RENEWALS_PER_LEASE).total_seconds()
+    lasts = duration.total_seconds()
 
     async def keep() -> None:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(interval)
+            asked = time.monotonic()
             try:
-                if await renew() is not RunState.OPEN:
+                # One that says nothing is away as well.
+                async with asyncio.timeout(max(renewed + lasts - asked, interval)):
+                    state = await renew()
+                if state is not RunState.OPEN:
                     stop.set()
-                renewed = time.monotonic()
+                renewed = asked
             except Exception:
                 # A short absence of the database costs nothing; only a lapsed lease does.
                 logger.warning("the leases were not renewed", exc_info=True)
-                if time.monotonic() - renewed >= duration.total_seconds():
+                if time.monotonic() - renewed >= lasts:
                     stop.set()
 
     keeper = asyncio.create_task(keep(), name="leases")

@@ -25,6 +25,14 @@ T = TypeVar("T")
 TRIES = 5
 """Two transactions that wait for each other's rows: the server ends one after a second, which
 then finds the other's work done. Five times in a row is no accident."""
+_AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    # Internal errors to the driver, as are many that are none of the server's being away.
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+)
+"""How a server that is away shows; a primary that became a standby refuses to write."""
 _SEPARATOR = "\x1f"
 _STATEMENTS: Mapping[str, bytes] = {
     name: text.encode()
@@ -335,7 +343,7 @@ class PostgresLedger(SqlLedger):
         try:
             yield
         # SQLAlchemy's pool, which connects, wraps the driver's error.
-        except (psycopg.OperationalError, OperationalError) as error:
+        except (*_AWAY, OperationalError) as error:
             raise DatabaseError(
                 f"the database {self._database.url!r} failed: {getattr(error, 'orig', error)}",
                 mend="Check that the server runs; what was not stored is tried again.",
