@@ -17,6 +17,7 @@ from ignition_ext.ledger.runs import OpenedRun
 from ignition_ext.orchestration.mirror import PREFECT_ACTOR, cancel_run
 from ignition_ext.orchestration.runs import cancel
 from ignition_ext.settings import Settings
+from ignition_ext.values import RunState
 from tasks.database import open_database
 from tasks.show_ending import Ending, EndingKind
 
@@ -26,8 +27,12 @@ NEWER = "a newer run of the campaign began"
 async def make_way(plan: CampaignPlan, run: OpenedRun) -> Ending | None:
     """Skip this run, or cancel the others, where another run of the campaign is under way.
 
-    A run that has its audience already goes on: it was retried, or comes back from a wait.
+    A run that has its audience already goes on: it was retried, or comes back from a wait. One that
+    another flow run of the same time has ended stays as it ended.
     """
+    if run.state in (RunState.COMPLETED, RunState.FAILED):
+        message = f"another flow run for the same time has the run {run.ref.id}: {run.state}"
+        return Ending(kind=EndingKind.SKIPPED, message=message)
     overlap = plan.stored.definition.on_overlap
     if run.snapshot_done or overlap is Overlap.QUEUE:
         return None

@@ -39,6 +39,7 @@ class EndedRun:
         reason: what Prefect says beside its state.
         release_id: the turn that the run was, where it came after others.
         is_joint: it is the worse end of two channels.
+        scheduled_at: the time that it was for, where Prefect knows.
     """
 
     campaign: str
@@ -47,6 +48,7 @@ class EndedRun:
     reason: str = ""
     release_id: UUID | None = None
     is_joint: bool = False
+    scheduled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,7 @@ def ended_run(flow_run: FlowRun, state: State[Any]) -> EndedRun | None:
         end=end,
         reason=state.message or "",
         release_id=_turn_of(flow_run.idempotency_key),
+        scheduled_at=flow_run.expected_start_time,
     )
 
 

@@ -13,6 +13,7 @@ from sqlmodel import select
 
 from ignition_ext.campaigns import store
 from ignition_ext.campaigns.chain import RunEnd
+from ignition_ext.campaigns.chain_legs import joint_end
 from ignition_ext.campaigns.chain_store import (
     Decided,
     EndedRun,
@@ -25,6 +26,7 @@ from ignition_ext.campaigns.chain_store import (
 from ignition_ext.campaigns.chain_turn import decide
 from ignition_ext.campaigns.definition import CampaignDefinition
 from ignition_ext.database import Database
+from ignition_ext.ledger.runs import RunRequest, open_run
 from ignition_ext.models import Campaign, CampaignRun, ChainArrival, ChainRelease
 from ignition_ext.models.types import utc_now
 from ignition_ext.tenants import create_tenant
@@ -307,3 +309,35 @@ async def test_the_graph_is_that_of_the_campaigns_in_force(diamond: Chain) -> No
     # What waits for it waits for the others only.
     first = await diamond.end("a")
     assert set(await diamond.end("c", of=first["c"])) == {"d"}
+
+
+async def test_two_flow_runs_for_one_time_let_go_what_comes_after_once(chain: Chain) -> None:
+    """Where two schedules meet Prefect makes two; the second finds the run done."""
+    await chain.apply("first")
+    await chain.apply("next", "acme/first")
+    [campaign] = [row for row in await chain.rows(Campaign) if row.name == "first"]
+    eight = utc_now()
+
+    async def ended(flow_run_id: UUID) -> EndedRun | None:
+        end = EndedRun(
+            campaign="acme/first", flow_run_id=flow_run_id, end=COMPLETED, scheduled_at=eight
+        )
+        return await joint_end(chain.database, end)
+
+    early = uuid4()
+    assert await ended(early) is not None, "it ended before a run was opened"
+    requests = [
+        RunRequest(
+            tenant_id=campaign.tenant_id,
+            campaign_id=campaign.id,
+            campaign_version=1,
+            flow_run_id=uuid4(),
+            scheduled_at=eight,
+        )
+        for _ in range(2)
+    ]
+    first, second = [await open_run(chain.database, one, actor="test") for one in requests]
+    assert first.ref == second.ref
+
+    assert [await ended(one.flow_run_id or early) is not None for one in requests] == [True, False]
+    assert await ended(early) is None

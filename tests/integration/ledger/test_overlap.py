@@ -13,6 +13,8 @@ from ignition_ext.database import database_now
 from ignition_ext.ledger.overlap import give_way, in_the_way
 from ignition_ext.ledger.runs import OpenedRun, RunRequest, close_run, mirror, open_run
 from ignition_ext.values import RunState
+from tasks.make_way import make_way
+from tasks.show_ending import EndingKind
 
 EIGHT = datetime(2026, 11, 21, 8, tzinfo=UTC)
 
@@ -94,3 +96,21 @@ async def test_a_time_limit_begins_anew_with_a_retry(scene: Any) -> None:
     again = await begin()
     assert again.ends_by is not None
     assert again.ends_by >= failed_at + limit - timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("end", [RunState.COMPLETED, RunState.FAILED])
+async def test_a_run_that_another_flow_run_has_ended_is_left_as_it_is(
+    scene: Any, end: RunState
+) -> None:
+    """Two schedules meet at one time: the second would close what failed as completed."""
+    first = await opened(scene, 1)
+    await close_run(scene.database, first.ref, end, "as it ended", {})
+    second = await opened(scene, 1)
+    assert second.ref == first.ref
+
+    plan: Any = None  # what the campaign's file says does not matter
+    ending = await make_way(plan, second)
+
+    assert ending is not None
+    assert ending.kind is EndingKind.SKIPPED
+    assert f"{first.ref.id}: {end}" in ending.message
