@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from ignition_ext.devtools.stack import ChildProcess
 from ignition_ext.errors import IgnitionError
 
 STOP_SECONDS = 10
@@ -17,10 +19,22 @@ STOP_SECONDS = 10
 
 
 @asynccontextmanager
-async def running(*command: str, stdin: int = PIPE, stdout: int = PIPE) -> AsyncIterator[Process]:
-    """A process in a group of its own, so that Ctrl-C reaches it through us alone."""
+async def running(
+    *command: str,
+    stdin: int = PIPE,
+    stdout: int = PIPE,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[Process]:
+    """A process in a group of its own, so that Ctrl-C reaches it through us alone.
+
+    ``environment`` stands beside what this process has.
+    """
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=stdin, stdout=stdout, start_new_session=True
+        *command,
+        stdin=stdin,
+        stdout=stdout,
+        env=None if environment is None else {**os.environ, **environment},
+        start_new_session=True,
     )
     try:
         yield process
@@ -43,13 +57,31 @@ async def end(process: Process) -> None:
         await process.wait()
 
 
-async def ask(module: str, job: Mapping[str, Any]) -> dict[str, Any]:
+@asynccontextmanager
+async def started(server: ChildProcess) -> AsyncIterator[None]:
+    """A server that is waited for in a thread, while it comes up and while it ends."""
+    try:
+        await asyncio.to_thread(server.start)
+        yield
+    finally:
+        await asyncio.shield(asyncio.to_thread(server.stop))
+
+
+async def ask(
+    module: str, job: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run one of this package's programs on a job; returns what it says.
+
+    Args:
+        module: its name in this package.
+        job: what it is to do, as JSON on its stdin.
+        environment: what it has beside ours.
 
     Raises:
         IgnitionError: it failed; its own words where it had some.
     """
-    async with running(sys.executable, "-m", f"ignition_ext.bench.{module}") as process:
+    command = (sys.executable, "-m", f"ignition_ext.bench.{module}")
+    async with running(*command, environment=environment) as process:
         told, _ = await process.communicate(json.dumps(job).encode())
         try:
             answer: dict[str, Any] = json.loads(told)

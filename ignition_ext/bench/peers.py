@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, assert_never
 
-from ignition_ext.bench.child import ask, output_of
+from ignition_ext.bench.child import ask, output_of, started
 from ignition_ext.bench.content import email_bytes, email_samples, sms_samples
 from ignition_ext.bench.options import Address, BenchOptions, Say
 from ignition_ext.devtools.referee import find_program
+from ignition_ext.devtools.stack import PrefectServer
 from ignition_ext.errors import ConfigurationError, IgnitionError
 from ignition_ext.values import Channel
 
 Rates = Mapping[str, float | None]
 """Messages a second by peer; None for one that is not installed or cannot do what is asked."""
 
-PACKAGES = {"prefect_email": "prefect_email", "smtplib": "smtplib", "aiosmtplib": "aiosmtplib"}
+PREFECT_TASK = "prefect_email_task"
+"""The one peer that needs a Prefect server."""
+PACKAGES = {
+    "prefect_email": "prefect_email",
+    PREFECT_TASK: "prefect_email",
+    "smtplib": "smtplib",
+    "aiosmtplib": "aiosmtplib",
+}
 WINDOWS = (1, 50)
 NAMES: Mapping[Channel, tuple[str, ...]] = {
     Channel.EMAIL: (*PACKAGES, "smtp_source"),
@@ -68,7 +78,7 @@ async def _rate(name: str, options: BenchOptions, server: Address) -> float:
             if name == "smtp_source":
                 return await _smtp_source(options, server)
             _require(PACKAGES[name])
-            answer = await ask("peers_email", {**job, "peer": name, "samples": _mails()})
+            answer = await _mail(name, {**job, "peer": name, "samples": _mails()})
         case Channel.SMS:
             _require("smpplib")
             window = int(name.rpartition("_")[2])
@@ -76,6 +86,17 @@ async def _rate(name: str, options: BenchOptions, server: Address) -> float:
         case _:
             assert_never(options.channel)
     return float(answer["messages"] / answer["seconds"])
+
+
+async def _mail(name: str, job: Mapping[str, Any]) -> dict[str, Any]:
+    """What one of the email peers says; it alone has a Prefect server, which ends with it."""
+    if name != PREFECT_TASK:
+        return await ask("peers_email", job)
+    with tempfile.TemporaryDirectory(prefix="ignition-bench-", ignore_cleanup_errors=True) as home:
+        server = PrefectServer(Path(home))
+        async with started(server):
+            quiet = {"PREFECT_LOGGING_LEVEL": "WARNING"}
+            return await ask("peers_email", job, {**server.environment, **quiet})
 
 
 @cache

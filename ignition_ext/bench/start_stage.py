@@ -19,10 +19,11 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from ignition_ext.bench.child import started
 from ignition_ext.bench.options import Say
 from ignition_ext.devtools.demo_stack import SMSC_PASSWORD, SYSTEM_ID, RecordingServer
 from ignition_ext.devtools.postgres import new_database, postgres_server
-from ignition_ext.devtools.stack import ChildProcess, PrefectServer, scrubbed_environment
+from ignition_ext.devtools.stack import PrefectServer, scrubbed_environment
 from ignition_ext.errors import ConfigurationError, IgnitionError
 
 POOL = "email"
@@ -87,7 +88,7 @@ async def open_start_stage(
         )
         mail = RecordingServer("capture_smtp", folder)
         for part in (server, mail):
-            await stack.enter_async_context(_running(part))
+            await stack.enter_async_context(started(part))
         environment = {
             "IGNITION_DATABASE_URL": url,
             "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -127,15 +128,6 @@ def _database(given: str | None) -> Iterator[str]:
         )
     with new_database(given) as url:
         yield url
-
-
-@asynccontextmanager
-async def _running(process: ChildProcess) -> AsyncIterator[None]:
-    try:
-        await asyncio.to_thread(process.start)
-        yield
-    finally:
-        await asyncio.shield(asyncio.to_thread(process.stop))
 
 
 def _fill(folder: Path, environment: Mapping[str, str], mail_port: int) -> None:
