@@ -18,6 +18,7 @@ from tasks.keep_house import (
     mirror_runs,
     prune_caps,
     recover_leases,
+    send_what_was_redriven,
     sweep_budgets,
 )
 from tasks.let_go_pending import let_go_pending
@@ -34,6 +35,7 @@ PARTS: tuple[tuple[str, Part], ...] = (
     ("Deadlines", expire_overdue),
     ("States in Prefect", mirror_runs),
     ("Cancelled runs", account_for_late_results),
+    ("Redriven messages", send_what_was_redriven),
     ("Runs in steps", watch_steps),
     ("Runs without a process", revive_runs),
     ("Senders without a process", end_lost_senders),

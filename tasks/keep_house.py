@@ -22,8 +22,9 @@ from ignition_ext.ledger.revival import note, runs_with_lapsed_leases
 from ignition_ext.ledger.run_rows import read_run, run_ref
 from ignition_ext.ledger.runs import overdue_runs
 from ignition_ext.orchestration.mirror import mirror_state, unsettled_runs
+from ignition_ext.orchestration.redrive import start_redriven
 from ignition_ext.orchestration.revival import RECONCILE_ACTOR, RUNS_AT_ONCE
-from ignition_ext.values import MessageState, RunRef
+from ignition_ext.values import MessageState, RunRef, RunState
 from tasks.database import open_database
 
 CANCEL_TAKES = timedelta(minutes=5)
@@ -91,13 +92,24 @@ async def account_for_late_results() -> Mapping[str, str]:
     done: dict[str, str] = {}
     async with open_database() as database:
         async with database.read() as session:
-            rows = await unaccounted_runs(session, within=LATE_FOR, limit=RUNS_AT_ONCE)
+            rows = await unaccounted_runs(
+                session, RunState.CANCELLED, within=LATE_FOR, limit=RUNS_AT_ONCE
+            )
         ledger = open_ledger(database)
         for run in map(run_ref, rows):
             if cancelled := await account_again(database, ledger, run):
                 name = await _told(database, run, "run.late-results", {"cancelled": cancelled})
                 done[name] = f"{cancelled} messages that came back after the cancel are cancelled"
     return done
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+async def send_what_was_redriven() -> Mapping[str, str]:
+    """Start runs again that were closed just when failed messages of theirs became pending."""
+    async with open_database() as database, get_client() as client:
+        return await start_redriven(
+            database, client, within=LATE_FOR, limit=RUNS_AT_ONCE, actor=RECONCILE_ACTOR
+        )
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -1,7 +1,8 @@
-"""What senders say of a cancelled run after it was accounted for.
+"""What becomes of a run's messages after the run has ended.
 
 A sender finishes what it has on the wire, on another node perhaps, and a dead one's lease lapses
-later still: what comes back then as sendable was cancelled with the rest.
+later still: what comes back then as sendable was cancelled with the rest. And what was redriven
+while a run was being closed is sendable in a run that has ended.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
 
 
 async def unaccounted_runs(
-    session: AsyncSession, *, within: timedelta, limit: int
+    session: AsyncSession, state: RunState, *, within: timedelta, limit: int
 ) -> list[CampaignRun]:
-    """Cancelled runs whose counts still name messages that may be sent, latest first.
+    """Ended runs whose counts still name messages that may be sent, latest first.
 
     Args:
         session: of ``Database.read()``.
+        state: how they ended.
         within: how long ago they may have ended.
         limit: runs that are looked at.
     """
     query = (
         select(CampaignRun)
         .where(
-            col(CampaignRun.state) == RunState.CANCELLED.value,
+            col(CampaignRun.state) == state.value,
             col(CampaignRun.ended_at) > await database_now(session) - within,
         )
         .order_by(col(CampaignRun.ended_at).desc())

@@ -17,7 +17,8 @@ from ignition_ext.ledger.run_rows import read_run, run_ref
 from ignition_ext.models import AuditLog, CampaignRun, SenderLease
 from ignition_ext.values import CRASHED, UNDER_WAY, RunRef, RunState
 
-REVIVED = "run.revived"
+REVIVED, CONTINUED = "run.revived", "run.continued"
+"""What the audit log calls it: one that was lost is counted, one that has more to send is not."""
 _RUNS: Table = SQLModel.metadata.tables[str(CampaignRun.__tablename__)]
 
 

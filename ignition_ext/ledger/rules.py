@@ -174,10 +174,10 @@ def _count(delivery: Delivery) -> int:
 def whole_outcome(delivery: Delivery) -> Outcome:
     """The outcome of a message from those of its parts, which outweigh the transport's own word.
 
-    A part that is not mentioned was not sent. Where some parts were accepted and another was not,
-    sending the message again would send the accepted ones twice, so it is final: ``failed`` with
-    the refused part's words; the operator may redrive it. One refused part makes the message
-    fail, whatever is unknown about the others.
+    A part that is not mentioned was not sent. Where some parts were accepted and another was
+    refused for now or not sent, sending the message again would send the accepted ones twice:
+    ``uncertain`` with that part's words, so that a redrive of what failed leaves it alone. One
+    part refused for good makes the message fail, whatever is unknown about the others.
     """
     parts = sorted(delivery.parts, key=lambda part: part.part)
     total = _count(delivery)
@@ -193,13 +193,12 @@ def whole_outcome(delivery: Delivery) -> Outcome:
         if by_kind[kind]:
             return _of_part(by_kind[kind][0], kind, len(accepted))
     held_back = by_kind[OutcomeKind.DEFERRED] or by_kind[OutcomeKind.UNSENT]
-    kind = OutcomeKind.DEFERRED if by_kind[OutcomeKind.DEFERRED] else OutcomeKind.UNSENT
     if not accepted:
-        return _of_part(held_back[0], kind, 0)
+        return _of_part(held_back[0], held_back[0].outcome.kind, 0)
     if not held_back:
-        missing = Outcome(kind=kind, text="the rest was not sent", failure_class=None)
+        missing = Outcome(kind=OutcomeKind.UNSENT, text="the rest was not sent")
         held_back = [PartOutcome(part=len(accepted) + 1, parts=total, outcome=missing)]
-    return _of_part(held_back[0], OutcomeKind.REJECTED, len(accepted))
+    return _of_part(held_back[0], OutcomeKind.UNCERTAIN, len(accepted))
 
 
 def _of_part(part: PartOutcome, kind: OutcomeKind, accepted: int) -> Outcome:

@@ -19,7 +19,7 @@ from ignition_ext.ledger.legs import (
     set_flow_run,
     unstarted_legs,
 )
-from ignition_ext.ledger.revival import take_revival
+from ignition_ext.ledger.revival import CONTINUED, take_revival
 from ignition_ext.ledger.run_rows import read_run, run_ref
 from ignition_ext.ledger.runs import mirror
 from ignition_ext.models import CampaignRun
@@ -33,7 +33,6 @@ KEY = "ignition-leg"
 """What the idempotency key of a companion's flow run begins with: one flow run a companion."""
 AT_ONCE = 200
 """Companions that are looked after at once; the rest waits for the next minute."""
-CONTINUED = "run.continued"
 
 
 def leg_deployment(channel: Channel) -> str:

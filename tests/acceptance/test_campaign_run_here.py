@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
@@ -28,13 +29,16 @@ from ignition_ext.devtools.postgres import free_port
 from ignition_ext.devtools.smsc import SmscSimulator
 from ignition_ext.devtools.stack import PrefectServer
 from ignition_ext.ledger import open_ledger
+from ignition_ext.ledger.runs import close_run
 from ignition_ext.models import AuditLog, BindSlot, CampaignRun, Circuit, Message, RateBudget
 from ignition_ext.orchestration.client import prefect_client
 from ignition_ext.orchestration.mirror import reference_of
+from ignition_ext.orchestration.redrive import Redriven, redrive, start_redriven
 from ignition_ext.orchestration.reports import dry_run_report
 from ignition_ext.orchestration.runs import run_status
 from ignition_ext.templates.store import push
 from ignition_ext.tenants import create_tenant, set_tenant_setting
+from ignition_ext.values import RunState
 
 pytestmark = pytest.mark.timeout(600)
 Command = Any
@@ -400,6 +404,65 @@ async def test_what_failed_is_listed_and_redriven(stage: Stage, ignition: Comman
     async with stage.database.read() as session:
         actions = list(await session.exec(select(AuditLog.action)))
     assert actions.count("run.redriven") == 1
+
+
+@pytest.fixture
+async def refused(stage: Stage) -> CampaignRun:
+    """A run that is over, and one of its two messages was refused."""
+    async with CaptureSmtpServer() as smtp:
+        block = SmtpServer(host="127.0.0.1", port=smtp.port, security="none")
+        await block.asave(f"{stage.tenant}-mail", client=stage.client)
+        stage.write_people("ada@example.com,,Ada", "reject-550@example.com,,Bob")
+        await stage.apply()
+        await stage.run()
+    (run,) = await stage.runs()
+    return run
+
+
+async def test_a_redrive_that_was_cut_off_is_said_again(
+    stage: Stage, refused: CampaignRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger had it and Prefect was away: the second time nothing fails any more to revive."""
+
+    async def again() -> Redriven:
+        who = {"failure_class": None, "actor": "ann"}
+        return await redrive(stage.database, stage.client, str(refused.id), **who)
+
+    async def away(*_state: Any, **_more: Any) -> None:
+        raise httpx.ConnectError("all connection attempts failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.client, "set_flow_run_state", away)
+        with pytest.raises(httpx.ConnectError):
+            await again()
+    assert await stage.counts() == {"sent": 1, "pending": 1}
+
+    done = await again()
+
+    assert (done.messages, done.started) == (0, True)
+    assert refused.flow_run_id is not None
+    flow_run = await stage.client.read_flow_run(refused.flow_run_id)
+    assert flow_run.state_name == "Scheduled"
+    assert not (await again()).started, "it waits for a worker now"
+
+
+async def test_what_was_redriven_while_its_run_was_closed_is_sent(
+    stage: Stage, refused: CampaignRun
+) -> None:
+    """The redrive found the run running, and its last look was over; reconcile starts it once."""
+    ref, ledger = reference_of(refused), open_ledger(stage.database)
+    who = {"within": timedelta(days=1), "limit": 9, "actor": "reconcile"}
+    assert await start_redriven(stage.database, stage.client, **who) == {}
+    await ledger.redrive(ref, actor="ann")
+    await close_run(stage.database, ref, RunState.COMPLETED, "closed", await ledger.counts(ref))
+
+    assert list(await start_redriven(stage.database, stage.client, **who)) == [
+        refused.flow_run_name
+    ]
+    assert await start_redriven(stage.database, stage.client, **who) == {}
+    assert refused.flow_run_id is not None
+    flow_run = await stage.client.read_flow_run(refused.flow_run_id)
+    assert flow_run.state_name == "Scheduled"
 
 
 @pytest.mark.parametrize("by", ["class", "code", "domain"])

@@ -12,7 +12,7 @@ from ignition_ext.ledger.late_results import account_again, unaccounted_runs
 from ignition_ext.ledger.runs import find_run
 from ignition_ext.orchestration import mirror
 from ignition_ext.orchestration.mirror import cancel_run
-from ignition_ext.values import FailureClass, Outcome, OutcomeKind, RunRef
+from ignition_ext.values import FailureClass, Outcome, OutcomeKind, RunRef, RunState
 
 DAY = timedelta(days=1)
 LATER = Outcome(
@@ -28,9 +28,9 @@ def nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "tell", lambda *_event, **_facts: None)
 
 
-async def left(scene: Any) -> list[Any]:
+async def left(scene: Any, state: RunState = RunState.CANCELLED) -> list[Any]:
     async with scene.database.read() as session:
-        return [row.id for row in await unaccounted_runs(session, within=DAY, limit=9)]
+        return [row.id for row in await unaccounted_runs(session, state, within=DAY, limit=9)]
 
 
 async def counts(scene: Any, run: RunRef) -> dict[str, int]:
