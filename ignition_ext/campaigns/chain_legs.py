@@ -12,7 +12,7 @@ from ignition_ext.campaigns.chain import RunEnd
 from ignition_ext.campaigns.chain_store import GIVEN_UP_AFTER, EndedRun
 from ignition_ext.campaigns.store import split_reference
 from ignition_ext.database import Database, database_now
-from ignition_ext.ledger.legs import companions_of, is_under_way
+from ignition_ext.ledger.legs import companions_of, is_abandoned, is_under_way
 from ignition_ext.models import Campaign, CampaignRun, Tenant
 from ignition_ext.values import CRASHED
 
@@ -42,7 +42,7 @@ async def joint_end(database: Database, run: EndedRun) -> EndedRun | None:
         return None  # a trial lets nothing go
     ends = [run]
     for other in (lead, *companions):
-        if other.id != row.id:
+        if other.id != row.id and not is_abandoned(other, lead):
             end = _end_of(other, run.campaign, now)
             if end is None:
                 return None

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from ignition_ext.campaigns.chain import Graph, ParentSpec, RunEnd
 from ignition_ext.campaigns.store import split_reference
 from ignition_ext.database import Database, database_now
+from ignition_ext.ledger.legs import abandoned
 from ignition_ext.models import (
     Campaign,
     CampaignRun,
@@ -196,6 +197,7 @@ async def unseen_ends(
         (col(leg.prefect_state) != CRASHED)
         | col(leg.ended_at).is_(None)
         | (col(leg.ended_at) >= now - GIVEN_UP_AFTER),
+        ~abandoned(leg),
     )
     query = (
         select(CampaignRun, Tenant.name, Campaign.name)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, func, update
+from sqlalchemy import ColumnElement, Table, and_, exists, func, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import aliased
@@ -278,7 +278,7 @@ async def legs_of_others(
 ) -> Sequence[CampaignRun]:
     """Companions of the campaign that go on, but for those of this flow run's own run.
 
-    A crashed one is in nobody's way: it may never come back.
+    A crashed one is in nobody's way, it may never come back, nor is an abandoned one.
     """
     lead = aliased(CampaignRun)
     query = (
@@ -288,6 +288,7 @@ async def legs_of_others(
             CampaignRun.campaign_id == campaign_id,
             col(CampaignRun.state).in_(UNDER_WAY),
             col(CampaignRun.prefect_state) != CRASHED,
+            ~abandoned(CampaignRun),
             col(lead.flow_run_id).is_distinct_from(flow_run_id),
         )
     )
@@ -305,6 +306,7 @@ async def legs_alone(session: AsyncSession, *, tenant_id: int) -> int:
             CampaignRun.tenant_id == tenant_id,
             col(CampaignRun.state).in_(UNDER_WAY),
             col(CampaignRun.prefect_state) != CRASHED,
+            ~abandoned(CampaignRun),
             col(lead.state).not_in(UNDER_WAY),
         )
     )
@@ -329,3 +331,24 @@ async def cancelled_legs(session: AsyncSession, *, limit: int) -> Sequence[Campa
 def is_under_way(run: CampaignRun) -> bool:
     """Whether the run has neither ended nor been cancelled."""
     return run.state in UNDER_WAY
+
+
+def abandoned(leg: type[CampaignRun]) -> ColumnElement[bool]:
+    """Whether the lead failed, or was lost, before the companion had its audience.
+
+    Nobody begins such a companion. It stays open, for a retry of the lead completes it, and until
+    then nothing waits for it.
+    """
+    lead = aliased(CampaignRun)
+    gone = col(lead.state).not_in(UNDER_WAY) | (col(lead.prefect_state) == CRASHED)
+    return and_(
+        col(leg.flow_run_id).is_(None),
+        col(leg.snapshot_at).is_(None),
+        exists().where(col(lead.id) == col(leg.lead_run_id), gone),
+    )
+
+
+def is_abandoned(leg: CampaignRun, lead: CampaignRun) -> bool:
+    """The same of rows that were read."""
+    gone = not is_under_way(lead) or lead.prefect_state == CRASHED
+    return leg.flow_run_id is None and leg.snapshot_at is None and gone

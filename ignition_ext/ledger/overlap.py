@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from ignition_ext import audit
 from ignition_ext.database import Database
+from ignition_ext.ledger.legs import abandoned
 from ignition_ext.ledger.rows import clean
 from ignition_ext.ledger.run_rows import database_now, required_run
 from ignition_ext.models import Campaign, CampaignRun
@@ -24,7 +25,8 @@ _REASON_LENGTH = 2000
 async def give_way(database: Database, ref: RunRef, *, actor: str) -> str:
     """Skip this run if another of its campaign is open; returns why, empty if it goes on.
 
-    A crashed one is in nobody's way: it may never come back.
+    A crashed one is in nobody's way: it may never come back. Nor is a second channel that its lead
+    left without an audience.
     """
     async with database.write() as session:
         row = await required_run(session, ref.id)
@@ -69,5 +71,6 @@ async def _others(session: AsyncSession, row: CampaignRun) -> list[CampaignRun]:
         col(CampaignRun.lead_run_id).is_distinct_from(row.id),
         col(CampaignRun.state).in_(UNDER_WAY),
         CampaignRun.prefect_state != CRASHED,
+        ~abandoned(CampaignRun),
     )
     return list(await session.exec(query.order_by(col(CampaignRun.run_at))))

@@ -167,6 +167,21 @@ async def test_a_companion_that_crashed_is_waited_for_until_it_is_given_up(pair:
     assert sorted(await pair.told()) == ["completed", "failed"]
 
 
+async def test_a_lead_that_failed_within_its_audience_is_not_waited_for(pair: Pair) -> None:
+    """Nobody begins its companion, which has no audience."""
+    async with pair.database.write() as session:
+        row = await session.get_one(CampaignRun, pair.companion.id)
+        row.flow_run_id = None
+        session.add(row)
+    ended = await pair.close(pair.lead, RunEnd.FAILED)
+
+    whole = await joint_end(pair.database, ended)
+
+    assert whole is not None
+    assert (whole.end, whole.reason) == (RunEnd.FAILED, "it failed")
+    assert await pair.unseen() == [pair.flow_runs[pair.lead]]
+
+
 @pytest.mark.parametrize("limit", [10])
 async def test_a_trial_lets_nothing_go(pair: Pair) -> None:
     """Not by its second channel either, whose flow run knows of no limit."""

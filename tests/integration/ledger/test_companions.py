@@ -28,6 +28,7 @@ from ignition_ext.ledger.runs import (
     RunRequest,
     close_run,
     find_run,
+    mirror,
     open_run,
     set_run_state,
 )
@@ -225,6 +226,7 @@ async def test_a_run_is_not_in_its_own_way_and_its_companion_in_that_of_others(s
     second = await companion(scene, lead)
     assert await give_way(scene.database, lead.ref, actor="test") == ""
     assert mine.flow_run_id is not None
+    await scene.ledger.finish_snapshot(second, skipped=0, rejected=0, duplicates=0)
     await close_run(scene.database, lead.ref, RunState.COMPLETED, "", {})
 
     async with scene.database.read() as session:
@@ -236,3 +238,31 @@ async def test_a_run_is_not_in_its_own_way_and_its_companion_in_that_of_others(s
     later = await led(scene, 1)
     reason = await give_way(scene.database, later.ref, actor="test")
     assert reason == "the run acme/welcome 0 sms is under way"
+
+
+@pytest.mark.parametrize("lost", ["failed", "crashed"])
+async def test_a_companion_without_its_audience_is_in_nobodys_way(scene: Any, lost: str) -> None:
+    """Its lead ended while it read the audience; a retry of that takes it up again."""
+    mine = request(scene)
+    lead = await open_run(scene.database, mine, actor="test")
+    second = await companion(scene, lead)
+    if lost == "failed":
+        await close_run(scene.database, lead.ref, RunState.FAILED, "AudienceError", {})
+    else:
+        await mirror(scene.database, lead.ref, prefect_state="Crashed")
+    ids = {"campaign_id": scene.campaign_id, "flow_run_id": uuid4()}
+
+    async def in_the_way() -> list[Any]:
+        async with scene.database.read() as session:
+            return [leg.id for leg in await legs_of_others(session, **ids)]
+
+    assert await in_the_way() == []
+    async with scene.database.read() as session:
+        assert await legs_alone(session, tenant_id=scene.tenant_id) == 0
+    later = await led(scene, 1)
+    assert await give_way(scene.database, later.ref, actor="test") == ""
+
+    await open_run(scene.database, mine, actor="test")
+    await mirror(scene.database, lead.ref, prefect_state="Running")
+    assert await in_the_way() == [second.id]
+    assert await state(scene, second) == RunState.OPEN
