@@ -25,7 +25,7 @@ from ignition_ext.settings import Settings
 from ignition_ext.values import RunState
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
-from tasks.prefect_control import forget_process, stay_paused
+from tasks.prefect_control import AWAY, forget_process, stay_paused
 from tasks.take_step import until_step
 
 _MOMENT = timedelta(milliseconds=100)
@@ -50,7 +50,10 @@ async def await_due(plan: CampaignPlan, run: OpenedRun, batch: BatchResult) -> N
         return
     at = datetime.now(UTC) + left
     if current_flow_run().deployment_id is not None:
-        await _come_back(run, at, _reason(batch))
+        try:
+            await _come_back(run, at, _reason(batch))
+        except AWAY as error:
+            get_run_logger().warning("waiting here: Prefect cannot be told to come back: %r", error)
     await _watch(run, batch.run_state, at)
 
 

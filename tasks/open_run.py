@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from ignition_ext.settings import Settings
 from ignition_ext.values import Channel, TenantId
 from tasks.current_run import current_flow_run
 from tasks.database import open_database
+from tasks.prefect_control import AWAY
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
@@ -53,7 +55,8 @@ async def open_run(plan: CampaignPlan, expected: Mapping[Channel, Cost]) -> Open
         name = row.flow_run_name
         if plan.leg is None:
             name = run_name(plan, row.scheduled_at or row.run_at)
-        await client.set_flow_run_name(flow_run.id, name)
+        with suppress(*AWAY):  # it has the deployment's name then
+            await client.set_flow_run_name(flow_run.id, name)
     logger = get_run_logger()
     if run.resumed:
         logger.info("%s: continuing run %s (attempt %d)", name, run.ref.id, run.prefect_attempts)
