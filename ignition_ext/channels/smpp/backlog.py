@@ -74,15 +74,15 @@ class Backlog:
     def clear(self, *, begun: bool) -> list[tuple[Part, Outcome | None]]:
         """Take out parts that are given up, with the refusal of those that had one.
 
-        Without ``begun`` those of messages stay that cannot be taken back any more: of which a
-        part was written, or, if it was refused for now, another one accepted.
+        Without ``begun`` those of messages stay that cannot be taken back any more: the SMSC has,
+        or may have, another part.
         """
         fresh, again = self._fresh, self._again
         gone: list[tuple[Part, Outcome | None]] = [
-            (part, None) for part in fresh if begun or not part.message.started
+            (part, None) for part in fresh if begun or not part.message.handed
         ]
-        gone += [(one.part, one.outcome) for one in again if begun or not one.part.message.accepted]
-        self._fresh = deque(part for part in fresh if not begun and part.message.started)
-        self._again = [one for one in again if not begun and one.part.message.accepted]
+        gone += [(one.part, one.outcome) for one in again if begun or not one.part.message.handed]
+        self._fresh = deque(part for part in fresh if not begun and part.message.handed)
+        self._again = [one for one in again if not begun and one.part.message.handed]
         heapify(self._again)
         return gone

@@ -63,7 +63,7 @@ class SmsInFlight:
     Attributes:
         refusal: why the message cannot be sent at all; it has no parts then.
         order: counts the messages; what is tried again goes by it.
-        started: whether a part was written.
+        handed: how many parts the SMSC may have: written, and neither refused nor proved unsent.
         accepted: whether a part was accepted: the message cannot be sent afresh.
         refused: whether a part was refused for good: the rest need not be paid for.
     """
@@ -73,11 +73,11 @@ class SmsInFlight:
         "_missing",
         "_outcomes",
         "accepted",
+        "handed",
         "message_id",
         "order",
         "refusal",
         "refused",
-        "started",
     )
 
     def __init__(
@@ -89,7 +89,8 @@ class SmsInFlight:
         self._bodies = bodies
         self._outcomes: list[Outcome | None] = [None] * len(bodies)
         self._missing = len(bodies)
-        self.started = self.accepted = self.refused = False
+        self.handed = 0
+        self.accepted = self.refused = False
 
     def parts(self) -> list[Part]:
         """Its parts, made anew; the message knows none, so that no cycle outlives them."""
@@ -108,6 +109,14 @@ class SmsInFlight:
     def complete(self) -> bool:
         """Whether each part has its outcome."""
         return not self._missing
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether the parts that were not written need not go: alone they would be half a text.
+
+        One was refused for good, or one was given up and the SMSC has none.
+        """
+        return self.refused or (not self.handed and self._missing < len(self._outcomes))
 
     def delivery(self) -> Delivery:
         """What to settle; the message is complete."""

@@ -76,13 +76,14 @@ class Outbox:
         """Sequence numbers of the parts whose last octet was not written.
 
         When the link broke under a write, nobody can say how much of the buffer went out before:
-        only its last part certainly did not. TLS has buffers that nobody can look into.
+        only its last octet certainly did not, so the last part counts if nothing stood behind it.
+        TLS has buffers that nobody can look into.
         """
         if self._is_secure:
             return frozenset()
         if self._unsent is not None:
             return self._unsent
-        return frozenset(sequence for _, sequence in self._unflushed[-1:])
+        return frozenset(one for end, one in self._unflushed[-1:] if end == self._handed)
 
     def _note_unflushed(self, pdus: Sequence[tuple[int, bytes, bytes]]) -> None:
         """Remember the parts of the piece just written that the socket did not take whole."""

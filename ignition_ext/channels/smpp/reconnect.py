@@ -40,11 +40,14 @@ class Reconnector:
         self._since: float | None = None
 
     def progress(self) -> None:
-        """The SMSC answered a part: the link is good, patience begins anew."""
+        """The link does what it is for: patience begins anew."""
         self._tries, self._since = 0, None
 
-    async def open(self) -> Session:
+    async def open(self, reason: str = "") -> Session:
         """A bound session; cancelled when it is not wanted any more.
+
+        Args:
+            reason: why the session before it ended.
 
         Raises:
             ChannelError: the SMSC cannot be reached or does not want us.
@@ -53,7 +56,7 @@ class Reconnector:
             await self._held.enter_async_context(self._slot())
             self._has_slot = True
         if self._tries:
-            await self._pause_after_loss()
+            await self._pause_after_loss(reason)
         while True:
             self._tries += 1
             if self._since is None:
@@ -75,11 +78,13 @@ class Reconnector:
         self._has_slot = False
         await self._held.aclose()
 
-    async def _pause_after_loss(self) -> None:
+    async def _pause_after_loss(self, reason: str) -> None:
         """Wait before a bind that was lost without an answer is made anew."""
-        if self._waited >= self._options.reconnect_timeout:
+        # Lost once says little, however long it took: one message may be what is not answered.
+        if self._tries > 1 and self._waited >= self._options.reconnect_timeout:
             raise ConnectFailed(
-                f"The link was bound and lost {self._tries} times without an answer.",
+                f"The link was bound and lost {self._tries} times without an answer that counts; "
+                f"the last time: {reason}.",
                 server=self._options.server,
                 mend="Ask the provider why it ends our binds.",
             )

@@ -75,12 +75,12 @@ class Session(asyncio.Protocol):
         self._sequence = 0
         self._pending: dict[int, Part] = {}
         self._control: dict[int, asyncio.Future[bytes]] = {}
-        self._heard_at = self._loop.time()
+        self._heard_at = self._answered_at = self._loop.time()
         self._probe: int | None = None
         self._probe_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = self._loop.create_future()
-        self._leaving = False
+        self._leaving = self._is_retired = False
         self.reason = ""
         self.is_garbled = False
 
@@ -151,6 +151,12 @@ class Session(asyncio.Protocol):
         self.reason = self.reason or reason
         if self._outbox is not None:
             self._outbox.abort()
+
+    def retire(self, reason: str) -> None:
+        """Write no more parts, and drop the connection once those in flight have their answers."""
+        self.reason = self.reason or reason
+        self._leaving = self._is_retired = True
+        self._drop_if_retired()
 
     async def close(self) -> None:
         """Unbind, wait for the answer a little, and close (section 4.2)."""
@@ -236,7 +242,9 @@ class Session(asyncio.Protocol):
             else:
                 self._receive_request(header, pdu)
         if answers:
+            self._answered_at = self._heard_at
             self._listener.answered(answers)
+        self._drop_if_retired()
 
     def _receive_request(self, header: codec.Header, pdu: bytes) -> None:
         match header.command:
@@ -271,6 +279,7 @@ class Session(asyncio.Protocol):
             return  # late, or an answer to nothing of ours
         part = self._pending.pop(header.sequence, None)
         if part is not None:
+            self._answered_at = self._heard_at
             self._listener.answered([Answer(part, header.status or codec.INVALID_COMMAND_ID)])
         else:
             # It names no request of ours: the SMSC lost its place in our stream.
@@ -285,6 +294,10 @@ class Session(asyncio.Protocol):
     def _write(self, octets: bytes) -> None:
         if self._outbox is not None:
             self._outbox.write(octets)
+
+    def _drop_if_retired(self) -> None:
+        if self._is_retired and not self._pending:
+            self.abort(self.reason)
 
     def _end(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -318,6 +331,9 @@ class Session(asyncio.Protocol):
     def _tick(self) -> None:
         self._timer = None
         now = self._loop.time()
+        if self._is_mute(now):
+            self.abort(f"no answer to anything within {self._options.response_timeout:g} s")
+            return
         self._expire(now)
         if self._probe is not None and now >= self._probe_at + self._options.response_timeout:
             if self._heard_at <= self._probe_at:
@@ -328,6 +344,16 @@ class Session(asyncio.Protocol):
             self._probe, self._probe_at = self._next_sequence(), now
             self._write(codec.encode_enquire_link(self._probe))
         self._arm()
+
+    def _is_mute(self, now: float) -> bool:
+        """Whether the oldest part is overdue, and none was answered in time since it was written.
+
+        An SMSC may answer enquire_link and no submit_sm: each further part would be lost as well.
+        """
+        for part in self._pending.values():
+            written_at = part.deadline - self._options.response_timeout
+            return part.deadline <= now and self._answered_at <= written_at
+        return False
 
     def _expire(self, now: float) -> None:
         late = []
@@ -340,4 +366,5 @@ class Session(asyncio.Protocol):
             reason = f"no answer within {self._options.response_timeout:g} s"
             self._listener.lost(part, reason, unsent=False)
         if late:
+            self._drop_if_retired()
             self._listener.changed()

@@ -70,7 +70,7 @@ class Worker:
         self._books = Books(options.window, office.journal, self._admitted)
         self._look = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._is_stopping = self._is_keeping = False
+        self._is_stopping = self._is_hurried = self._is_keeping = False
         self._error: ChannelError | None = None
         self._opening: asyncio.Task[Session] | None = None
         self._session: Session | None = None
@@ -80,12 +80,11 @@ class Worker:
     def stop(self) -> None:
         """Take nothing new, give back what was not begun, finish the rest."""
         self._is_stopping = True
-        self._give_back(begun=False)
         self.wake()
 
     def hurry(self) -> None:
         """Stop waiting: what is unanswered now is uncertain."""
-        self._is_stopping = True
+        self._is_stopping = self._is_hurried = True
         if self._session is not None:
             self._session.abort("stopped while answers were outstanding")
         self._give_back(begun=True)
@@ -131,33 +130,39 @@ class Worker:
 
     def answered(self, answers: Sequence[Answer]) -> None:
         """Note what came of parts."""
-        self._reconnector.progress()
+        if any(status not in NOT_BOUND for _, status, _ in answers):
+            self._reconnector.progress()
         now = self._loop.time()
         contented = 0
         for part, status, message_id in answers:
             if status == codec.OK:
                 self._record(part, accepted(message_id))
-            elif status in SLOW_DOWN:
+                contented += 1
+                continue
+            part.message.handed -= 1
+            if status in SLOW_DOWN:
                 self._pace.throttled(now)
                 self._slowed_down(part, status, now)
-                continue
             else:
                 self._refused(part, status, now)
-            contented += 1
+                contented += 1
         self._pace.answered(contented, now)
         self.wake()
 
     def lost(self, part: Part, reason: str, *, unsent: bool) -> None:
         """Note that a part will not be answered."""
-        if unsent and not self._is_stopping:
+        if unsent:
+            part.message.handed -= 1
+        if unsent and not self._is_hurried:
             self._backlog.put_back(part)
             return
         kind = OutcomeKind.UNSENT if unsent else OutcomeKind.UNCERTAIN
         self._record(part, _lost(kind, reason))
 
     def delivered(self, session: Session, header: codec.Header, pdu: bytes) -> None:
-        """Hand on a deliver_sm or data_sm."""
-        self._reconnector.progress()
+        """Hand on a deliver_sm or data_sm; it tells nothing of whether parts are answered."""
+        if self._is_keeping:
+            self._reconnector.progress()
         self._office.delivered(session, header, pdu)
 
     def changed(self) -> None:
@@ -171,7 +176,7 @@ class Worker:
         if status in REFUSES_LOGIN | REFUSES_PROTOCOL:
             self._refused_as_a_whole(outcome)
         elif status in NOT_BOUND and self._session is not None:
-            self._session.abort(outcome.text)
+            self._session.retire(outcome.text)
         is_mid_message = part.message.accepted and outcome.kind is OutcomeKind.DEFERRED
         if (is_mid_message or status in NOT_BOUND) and part.tries < _PART_TRIES:
             self._backlog.try_again(part, outcome, now + _PART_PAUSE)
@@ -185,7 +190,7 @@ class Worker:
         is_patient = now - part.throttled_at < self._options.throttle_patience
         if status == QUEUE_FULL and part.tries >= _QUEUE_FULL_TRIES:
             is_patient = False
-        if is_patient and (not self._is_stopping or part.message.accepted):
+        if is_patient:
             self._backlog.try_again(part, outcome, now)
         else:
             self._record(part, outcome)
@@ -247,12 +252,13 @@ class Worker:
             raise self._books.error
 
     async def _open(self) -> None:
+        reason = ""
         if self._session is not None:
             await self._session.wait_closed()
-            self._session = None
+            reason, self._session = self._session.reason, None
         if not self._has_work:
             return
-        self._opening = asyncio.create_task(self._reconnector.open())
+        self._opening = asyncio.create_task(self._reconnector.open(reason))
         try:
             await asyncio.wait({self._opening})
             self._session = None if self._opening.cancelled() else self._opening.result()
@@ -266,6 +272,9 @@ class Worker:
     def wake(self) -> None:
         """Something changed: write what may go, begin a turn if one is due."""
         now = self._loop.time()
+        if self._is_stopping:
+            # Again and again: the last part of a message that the SMSC had may just be refused.
+            self._give_back(begun=False)
         pause = self._write(now)
         room = min(self._room(now), len(self._intake))
         if self._books.wants_turn(room):
@@ -284,11 +293,11 @@ class Worker:
         free = min(self._pace.window - session.in_flight, self._pace.allowance(now))
         parts: list[Part] = []
         for part in self._backlog.ready(now) if free > 0 else ():
-            if part.message.refused:
+            if part.message.is_spoiled:
                 reason = "another part of the message was refused"
                 self._record(part, _lost(OutcomeKind.UNSENT, reason))
                 continue
-            part.message.started = True
+            part.message.handed += 1
             parts.append(part)
             if len(parts) == free:
                 break
@@ -336,8 +345,6 @@ class Worker:
                 self._backlog.add(message.parts())
             else:
                 self._finish(message)
-        if self._is_stopping:
-            self._give_back(begun=False)
         self.wake()
 
 

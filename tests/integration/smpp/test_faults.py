@@ -87,16 +87,29 @@ async def test_enquire_link_is_answered(bench: Any, wait_until: Until) -> None:
     assert (0x80000015, 0, 4711) in bench.smsc.heard
 
 
-async def test_a_dead_link_is_noticed_and_made_anew(bench: Any) -> None:
+async def test_a_dead_link_is_noticed_and_made_anew(bench: Any, wait_until: Until) -> None:
     """enquire_link is sent in silence; when it is not answered, the link is dead."""
-    bench.smsc.behaviour = lambda _: Behaviour(respond=bench.smsc.binds > 1, receipt="")
     bench.smsc.answers_enquire_link = False
-    journal = await bench.deliver(many(3), window=1, enquire_link=0.1, response_timeout=0.3)
+    without_receipt = [("+9991040001", "Hi")]
+    task = asyncio.create_task(
+        bench.deliver(without_receipt, linger=60, enquire_link=0.1, response_timeout=0.3)
+    )
+    await wait_until(lambda: bench.smsc.binds == 2)
+    bench.stop.set()
+    journal = await task
 
-    assert bench.smsc.binds == 2
     assert wire.ENQUIRE_LINK in {one[0] for one in bench.smsc.heard}
-    assert journal.outcomes[0].kind is OutcomeKind.UNCERTAIN
-    assert journal.outcomes[-1].kind is OutcomeKind.ACCEPTED
+    assert journal.kinds == {OutcomeKind.ACCEPTED: 1}
+
+
+async def test_a_link_that_answers_nothing_is_made_anew(bench: Any) -> None:
+    """What was on it is uncertain, the rest goes over the next bind."""
+    bench.smsc.behaviour = lambda _: Behaviour(respond=bench.smsc.binds > 1)
+    journal = await bench.deliver(many(20), window=5, response_timeout=0.3)
+
+    assert journal.kinds == {OutcomeKind.UNCERTAIN: 5, OutcomeKind.ACCEPTED: 15}
+    assert {one.kind for one in journal.outcomes[:5]} == {OutcomeKind.UNCERTAIN}
+    assert bench.smsc.binds == 2
 
 
 async def test_an_answered_enquire_link_keeps_the_link(bench: Any) -> None:
@@ -262,6 +275,64 @@ async def test_an_smsc_that_ends_each_link_is_left(bench: Any) -> None:
     assert bench.smsc.submits == []
     assert 1 < bench.journal.kinds[OutcomeKind.UNCERTAIN] <= bench.smsc.binds
     assert bench.journal.kinds[OutcomeKind.ACCEPTED] == 0
+
+
+@pytest.mark.parametrize(("answered", "most"), [(0, 20), (25, 40)], ids=["never", "no more"])
+async def test_an_smsc_that_answers_only_enquire_link_is_left(
+    bench: Any, answered: int, most: int
+) -> None:
+    """Two windows are uncertain, and as many more if the first link worked before."""
+    bench.smsc.behaviour = lambda _: Behaviour(respond=len(bench.smsc.submits) < answered)
+    with pytest.raises(ConnectFailed, match=r"an answer that counts.*within 0\.4 s"):
+        await bench.deliver(
+            many(300), window=10, response_timeout=0.4, enquire_link=0.05, reconnect_timeout=0.8
+        )
+
+    assert wire.ENQUIRE_LINK in {one[0] for one in bench.smsc.heard}
+    assert set(bench.journal.kinds) <= {OutcomeKind.ACCEPTED, OutcomeKind.UNCERTAIN}
+    assert 10 <= bench.journal.kinds[OutcomeKind.UNCERTAIN] <= most
+    check_against_the_far_side(bench)
+
+
+async def test_receipts_do_not_keep_an_smsc_that_ends_each_link(bench: Any) -> None:
+    """Each bind brings one before it is dropped; receipts are no answers to what is sent."""
+
+    def behave(_: str) -> Behaviour:
+        bench.smsc.send(handset(b"id:77 stat:DELIVRD err:000", esm_class=4))
+        return Behaviour(drop="before")
+
+    bench.smsc.behaviour = behave
+    with pytest.raises(ConnectFailed, match="without an answer that counts"):
+        await bench.deliver(
+            many(100_000), linger=1, window=1, reconnect_timeout=0.3, reconnect_max=0.05
+        )
+
+    assert bench.receipts
+    assert 1 < bench.journal.kinds[OutcomeKind.UNCERTAIN] <= bench.smsc.binds
+
+
+async def test_not_bound_to_everything_is_given_up(bench: Any) -> None:
+    """0x04 is no progress; what else is in flight has its answers before the link is dropped."""
+    bench.smsc.behaviour = lambda to: Behaviour(status=0x04, response_delay=0.01 * int(to[-1]))
+    with pytest.raises(ConnectFailed, match=r"an answer that counts.*BIND Status"):
+        await bench.deliver(many(100), window=10, reconnect_timeout=0.3, reconnect_max=0.05)
+
+    assert set(bench.journal.kinds) == {OutcomeKind.DEFERRED}
+    assert not any(one.charges_attempt for one in bench.journal.outcomes)
+    assert bench.journal.kinds[OutcomeKind.DEFERRED] <= 10
+    assert bench.smsc.submits == []
+
+
+async def test_a_link_that_is_not_bound_does_not_wait_for_ever(bench: Any) -> None:
+    """What is never answered beside a 0x04 is uncertain in its time; the rest goes again."""
+    strange = iter([Behaviour(status=0x04), Behaviour(respond=False)])
+    bench.smsc.behaviour = lambda _: next(strange, Behaviour())
+    journal = await bench.deliver(many(20), window=5, response_timeout=0.5)
+
+    assert journal.kinds == {OutcomeKind.UNCERTAIN: 1, OutcomeKind.ACCEPTED: 19}
+    assert journal.outcomes[1].kind is OutcomeKind.UNCERTAIN
+    assert bench.smsc.binds == 2
+    check_against_the_far_side(bench)
 
 
 async def test_a_long_message_across_a_lost_link_is_uncertain(bench: Any) -> None:

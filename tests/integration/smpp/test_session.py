@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -145,6 +146,41 @@ async def test_a_link_that_breaks_by_itself_leaves_little_to_prove(
     unsent = [is_unsent for _, is_unsent in line.recorder.lost_parts]
     assert len(unsent) == written
     assert unsent == [False] * (written - 1) + [True]
+
+
+@pytest.mark.parametrize("together", [1, 100])
+async def test_what_stands_before_an_acknowledgement_may_have_arrived(
+    line: Line, wait_until: Until, together: int
+) -> None:
+    """The far end reads each part whole; what we never got rid of is our answers to receipts."""
+    written = len(fill(line, together))
+    for number in range(2000):
+        line.session.respond(codec.Header(command=5, status=0, sequence=number + 1), 0)
+    line.far.setblocking(False)
+    arrived = b""
+
+    def read_on() -> bool:
+        nonlocal arrived
+        with suppress(BlockingIOError):
+            arrived += line.far.recv(512)
+        return submits(arrived) == written
+
+    await wait_until(read_on)
+    assert not line.session.is_writable
+    line.far.close()
+    await line.session.wait_closed()
+
+    assert [is_unsent for _, is_unsent in line.recorder.lost_parts] == [False] * written
+
+
+def submits(octets: bytes) -> int:
+    """How many whole submit_sm these are, and perhaps a torn PDU."""
+    count = at = 0
+    while at + 16 <= len(octets):
+        length, command, _, _ = wire.HEADER.unpack_from(octets, at)
+        at += length
+        count += command == wire.SUBMIT_SM and at <= len(octets)
+    return count
 
 
 @pytest.mark.parametrize("together", [1, 100])

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from uuid import uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,10 +142,29 @@ def test_parts_outweigh_the_transports_word(delivery: Delivery) -> None:
         return
     accepted = kinds.count(OutcomeKind.ACCEPTED)
     assert (whole is OutcomeKind.ACCEPTED) == (accepted == total)
-    if 0 < accepted < total:
-        assert whole in (OutcomeKind.REJECTED, OutcomeKind.UNCERTAIN)
     if OutcomeKind.REJECTED in kinds:
         assert whole is OutcomeKind.REJECTED
+    elif 0 < accepted < total:
+        assert whole is OutcomeKind.UNCERTAIN
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.DEFERRED, OutcomeKind.UNSENT, None])
+def test_half_a_text_is_uncertain(kind: OutcomeKind | None) -> None:
+    """Failed would be redriven, and the accepted part sent twice; the part's words are kept."""
+    kinds = [OutcomeKind.ACCEPTED] + [kind] * (kind is not None)
+    delivery = Delivery(
+        message_id=MessageId(uuid4()),
+        outcome=Outcome(kind=OutcomeKind.UNCERTAIN),
+        parts=tuple(
+            PartOutcome(part=number, parts=2, outcome=Outcome(kind=one, text="too fast"))
+            for number, one in enumerate(kinds, start=1)
+        ),
+    )
+    whole = rules.whole_outcome(delivery)
+
+    assert whole.kind is OutcomeKind.UNCERTAIN
+    assert whole.text.startswith("part 2 of 2 (1 accepted): ")
+    assert ("too fast" in whole.text) == (kind is not None)
 
 
 @given(
