@@ -27,16 +27,17 @@ class Drain:
 
     Attributes:
         asked: whether the worker is to stop.
+        stop: set from then on.
     """
 
     def __init__(self, seconds: float, is_busy: Callable[[], bool]) -> None:
         self._seconds, self._is_busy = seconds, is_busy
-        self._asked, self._hurry = asyncio.Event(), asyncio.Event()
+        self.stop, self._hurry = asyncio.Event(), asyncio.Event()
 
     @property
     def asked(self) -> bool:
         """Whether the worker is to stop."""
-        return self._asked.is_set()
+        return self.stop.is_set()
 
     @contextmanager
     def on_signals(self, say: Callable[..., None]) -> Iterator[None]:
@@ -46,7 +47,7 @@ class Drain:
         def told(number: signal.Signals) -> None:
             if not self.asked:
                 say(f"Received {number.name}: no new flow runs; those that run may end first.")
-                self._asked.set()
+                self.stop.set()
                 return
             say(f"Received {number.name} again: ending the flow runs.")
             self._hurry.set()
@@ -75,10 +76,10 @@ class Drain:
             handles: processes that run, as they come and go.
             scope: the worker's.
         """
-        await self._asked.wait()
+        await self.stop.wait()
         await self._while_busy(self._seconds, self._hurry)
         for handle in tuple(handles):
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):  # ended, or a command with sudo
                 handle.graceful_kill()
         await self._while_busy(LAST_SECONDS, asyncio.Event())
         scope.cancel()

@@ -8,8 +8,9 @@ signatures against :data:`SIGNATURES` and says what to look at when they move.
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio.abc
@@ -64,6 +65,7 @@ __all__ = [
     "WorkspaceHookRunner",
     "WorkspaceSupervisorConfig",
     "command_from_string",
+    "handle_of_pid",
     "hook_command",
     "prepare_workspace",
     "prepare_workspace_for_flow_run",
@@ -98,6 +100,17 @@ def process_handle(process: ForkedProcess) -> ProcessHandle:
     scope = create_isolated_termination_scope(process.pid)
     # Of a process the handle asks only `pid` and `returncode`.
     return ProcessHandle(cast("anyio.abc.Process", process), termination_scope=scope)
+
+
+def handle_of_pid(pid: int, *, leads_group: bool) -> ProcessHandle:
+    """Prefect's handle of a process of which only the id is known.
+
+    On Windows no process leads a group: Prefect's workspace supervisor has a job object there.
+    """
+    process = cast("anyio.abc.Process", SimpleNamespace(pid=pid, returncode=None))
+    if leads_group and sys.platform != "win32":
+        return ProcessHandle(process, termination_scope=create_isolated_termination_scope(pid))
+    return ProcessHandle(process)
 
 
 class _SharedTls(ModuleType):

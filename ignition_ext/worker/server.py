@@ -78,7 +78,7 @@ class ForkServer:
         self._writer: asyncio.StreamWriter | None = None
         self._listener: asyncio.Task[None] | None = None
         self._watches: set[asyncio.Task[None]] = set()
-        self._torn = False
+        self._torn = self._closing = False
 
     async def start(self, also: Sequence[str] = ()) -> None:
         """Start it and wait until it can fork.
@@ -127,7 +127,8 @@ class ForkServer:
     @property
     def alive(self) -> bool:
         """Whether it can still be asked."""
-        return self._listener is not None and not self._listener.done()
+        listening = self._listener is not None and not self._listener.done()
+        return listening and not self._closing
 
     def out_of_date(self) -> str | None:
         """The file that is not what was preloaded any more, if there is one."""
@@ -156,11 +157,15 @@ class ForkServer:
             self._asked.pop(number, None)
 
     async def close(self) -> None:
-        """Let it go: it ends when its last child has ended."""
+        """Let it go: it forks what it was asked for, and ends when its last child has ended.
+
+        Returns at once where there are children, or will be: nobody waits for their runs.
+        """
+        self._closing = True
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.write_eof()
-        if not self._children:
+        if not (self._children or self._asked):
             await self._finish()
 
     async def kill(self) -> None:

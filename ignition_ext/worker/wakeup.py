@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from uuid import UUID
 
 import httpx
@@ -59,8 +58,12 @@ class WakeUp:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            with suppress(httpx.HTTPError):  # the polling loop says it, and counts them
+            try:
                 await self._poll()
+            except httpx.HTTPError:  # the polling loop says it, and counts them
+                pass
+            except Exception:  # without this task runs would wait for the polling loop alone
+                logger.exception("Runs that are due could not be begun.")
             await asyncio.sleep(GAP_SECONDS)
 
     async def _listen(self, pool_id: UUID) -> None:

@@ -14,16 +14,20 @@ from uuid import UUID
 
 import anyio
 import anyio.abc
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.workers.base import BaseWorkerResult
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from ignition_ext.settings import Settings
 from ignition_ext.worker import memory, private
+from ignition_ext.worker.cold import NotedStatus
 from ignition_ext.worker.contexts import ExecutorContexts, SharedContext
 from ignition_ext.worker.drain import Drain
 from ignition_ext.worker.handshake import settings_of_server
+from ignition_ext.worker.patience import Patience
 from ignition_ext.worker.server import ForkServerError
 from ignition_ext.worker.servers import ForkServers
 from ignition_ext.worker.starter import WarmStarter
@@ -47,10 +51,12 @@ class IgnitionWorker(ProcessWorker):
         names = (name.strip() for name in settings.worker_preload.split(","))
         self._servers = ForkServers([name for name in names if name])
         self._contexts = ExecutorContexts()
-        self._wakeup = WakeUp(self.get_and_submit_flow_runs)
+        self._wakeup = WakeUp(self._look)
         self._drain = Drain(settings.worker_drain_seconds, self._is_busy)
+        self._patience = Patience(self._drain.stop)
         self._polling = asyncio.Lock()
         self._killed = memory.here()
+        self._running: set[UUID] = set()
         self._handles: dict[UUID, private.ProcessHandle] = {}
         self._announced: dict[UUID, asyncio.Task[None]] = {}
 
@@ -77,29 +83,78 @@ class IgnitionWorker(ProcessWorker):
         await super().setup()
 
     async def teardown(self, *exc_info: Any) -> None:
-        """End in order, whatever it is that ends us."""
+        """End in order, whatever it is that ends us.
+
+        Prefect's part leaves a task group that was entered outside: no scope may be around that.
+        """
         with anyio.CancelScope(shield=True):
             await self._wakeup.stop()
-            try:
-                await super().teardown(*exc_info)
-            finally:
-                await self._contexts.close()
-                await self._servers.close()
+        try:
+            await super().teardown(*exc_info)
+        finally:
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._contexts.close()
+                finally:
+                    await self._servers.close()
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """One turn of the polling loop, which is patient with a server that is away."""
+        async with self._patience.with_server():
+            return await self._look()
+
+    async def _look(self) -> list[FlowRun]:
         """Ask for runs that are due and begin them; one such turn at a time, none when stopping."""
         async with self._polling:
             if self._drain.asked:
                 return []
-            return await super().get_and_submit_flow_runs()
+            begun = await super().get_and_submit_flow_runs()
+        self._patience.answered()
+        return begun
 
     async def _submit_scheduled_flow_runs(
         self, flow_run_response: list[WorkerFlowRunResponse]
     ) -> list[FlowRun]:
-        """Begin what the server told of, unless the stop came while it was asked."""
+        """Begin what the server told of, unless the stop came while it was asked.
+
+        A run that comes back, resumed or retried, while its former process still ends waits for
+        that: process, hooks and slot are known by the flow run's id, which both share.
+        """
         if self._drain.asked:
             return []
-        return await super()._submit_scheduled_flow_runs(flow_run_response)
+        slots = self._limiter.statistics().borrowers if self._limiter else ()
+        taken = self._running.union(slots)
+        free = [entry for entry in flow_run_response if entry.flow_run.id not in taken]
+        return await super()._submit_scheduled_flow_runs(free)
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """Claim a run and begin it; where the server cannot be asked, a later look finds it again.
+
+        Errors come here from what is asked before the claim alone: Prefect catches those after it.
+        """
+        try:
+            await super()._submit_run(flow_run)
+        except httpx.HTTPError as error:
+            self._logger.warning("Flow run '%s' stays scheduled: %r", flow_run.id, error)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+            if self._cancelling_observer is not None:
+                self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
+        finally:
+            if flow_run.id not in self._running:  # Prefect keeps the slot of a deleted deployment
+                self._release_limit_slot(flow_run.id)
+
+    async def _submit_run_and_capture_errors(
+        self,
+        flow_run: FlowRun,
+        task_status: anyio.abc.TaskStatus[int | Exception] | None = None,
+    ) -> BaseWorkerResult | Exception:
+        """Run a claimed run to its end; until then it is not begun a second time."""
+        self._running.add(flow_run.id)
+        try:
+            return await super()._submit_run_and_capture_errors(flow_run, task_status)
+        finally:
+            self._running.discard(flow_run.id)
+            self._wakeup.wake()  # a slot is free
 
     async def run(
         self,
@@ -109,17 +164,31 @@ class IgnitionWorker(ProcessWorker):
     ) -> ProcessWorkerResult:
         """Run one flow run in a child of its own; returns how that ended."""
         if configuration._command_configured or not await self._is_warm():
-            return await super().run(flow_run, configuration, task_status)
+            return await self._run_cold(flow_run, configuration, task_status)
+        async with self._contexts.lend() as shared:
+            with _working_directory(configuration) as directory:
+                starter = self._starter(shared, configuration, directory)
+                try:
+                    return await self._execute(shared, starter, flow_run, task_status)
+                finally:
+                    starter.close()
+
+    async def _run_cold(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None,
+    ) -> ProcessWorkerResult:
+        """As the process worker does, which gives a group to each process but a ``command``'s."""
+
+        def note(pid: int) -> None:
+            leads_group = not configuration._command_configured
+            self._handles[flow_run.id] = private.handle_of_pid(pid, leads_group=leads_group)
+
         try:
-            async with self._contexts.lend() as shared:
-                with _working_directory(configuration) as directory:
-                    starter = self._starter(shared, configuration, directory)
-                    try:
-                        return await self._execute(shared, starter, flow_run, task_status)
-                    finally:
-                        starter.close()
+            return await super().run(flow_run, configuration, NotedStatus(task_status, note))
         finally:
-            self._wakeup.wake()  # a slot is free
+            self._handles.pop(flow_run.id, None)
 
     async def _is_warm(self) -> bool:
         """Whether there is a fork server that has loaded what is installed now."""
@@ -185,11 +254,11 @@ class IgnitionWorker(ProcessWorker):
         )
 
     def under_way(self) -> dict[UUID, int | None]:
-        """The flow runs in warm children at this moment, and the process of each."""
+        """The flow runs that have a process at this moment, and which."""
         return {flow_run_id: handle.pid for flow_run_id, handle in self._handles.items()}
 
     def _is_busy(self) -> bool:
-        return bool(self._handles or self._submitting_flow_run_ids)
+        return bool(self._running or self._submitting_flow_run_ids)
 
     async def _initialize_after_sync(self) -> None:
         """Listen for runs that become due, once the pool is known."""
@@ -205,7 +274,12 @@ class IgnitionWorker(ProcessWorker):
         self._beside(super()._give_worker_labels_to_flow_run, flow_run_id)
 
     async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
-        """Claim the run; then say that it is about to start, while its deployment is read."""
+        """Claim the run; then say that it is about to start, while its deployment is read.
+
+        Nothing is claimed any more when a stop came meanwhile: the run stays scheduled.
+        """
+        if self._drain.asked:
+            return False
         ready = await super()._propose_pending_state(flow_run)
         if ready:
             announcing = super()._propose_submitting_state(flow_run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -224,11 +225,13 @@ def test_a_worker_told_to_stop_lets_its_runs_end(
 ) -> None:
     """It begins nothing new, waits for runs, and ends them when it is told again."""
     deployment = elsewhere.deploy(SCRIPT)
+    command = {"command": f"{sys.executable} -m prefect.engine"}
     environment = {"IGNITION_WORKER_DRAIN_SECONDS": "1000"}
     stopping = WarmWorker(prefect_server, elsewhere.pool, environment=environment)
     with stopping:
         ending, staying = (elsewhere.run(deployment, act) for act in ("until", "wait"))
-        for run in (ending, staying):
+        cold = elsewhere.run(deployment, "wait", job_variables=command)
+        for run in (ending, staying, cold):
             run.facts()
         os.kill(stopping.pid, signal.SIGTERM)
         wait_until(lambda: "no new flow runs" in stopping.log.read_text())
@@ -238,8 +241,13 @@ def test_a_worker_told_to_stop_lets_its_runs_end(
         assert ending.state_type() is StateType.COMPLETED
         assert stopping.running
         assert not staying.state.is_final()
+        assert not cold.state.is_final()
 
         os.kill(stopping.pid, signal.SIGTERM)
         assert staying.state_type() is StateType.CRASHED
+        assert cold.state_type() is StateType.CRASHED
         wait_until(lambda: not stopping.running)
+    assert stopping._process is not None
+    assert stopping._process.returncode == 0
+    assert "stopped!" in stopping.log.read_text()
     assert late.state.is_scheduled()

@@ -12,6 +12,8 @@ from prefect.runner._control_channel import ControlChannel
 from prefect.runner._flow_run_executor import FlowRunExecutor, FlowRunExecutorContext
 from prefect.runner._process_manager import ProcessHandle
 from prefect.runner._state_proposer import StateProposer
+from prefect.runner._workspace_starter import WorkspaceResolvingEngineCommandStarter
+from prefect.utilities.services import critical_service_loop
 from prefect.workers.base import BaseJobConfiguration, BaseWorker
 from prefect.workers.process import ProcessWorker
 
@@ -67,6 +69,12 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], str]] = {
         BaseWorker._submit_scheduled_flow_runs,
         "(self, flow_run_response)",
     ),
+    "BaseWorker._submit_run": (BaseWorker._submit_run, "(self, flow_run)"),
+    "BaseWorker._submit_run_and_capture_errors": (
+        BaseWorker._submit_run_and_capture_errors,
+        "(self, flow_run, task_status)",
+    ),
+    "BaseWorker._release_limit_slot": (BaseWorker._release_limit_slot, "(self, flow_run_id)"),
     "BaseWorker._initialize_after_sync": (BaseWorker._initialize_after_sync, "(self)"),
     "BaseWorker._give_worker_labels_to_flow_run": (
         BaseWorker._give_worker_labels_to_flow_run,
@@ -104,6 +112,26 @@ USES: dict[str, tuple[Callable[..., Any], str]] = {
         "crashed_state = await self._state_proposer.propose_crashed(",
     ),
     "runs that are being submitted": (BaseWorker._submit_run, "self._submitting_flow_run_ids"),
+    "what is asked before a run is claimed": (
+        BaseWorker._submit_run,
+        "await self.client.read_deployment(flow_run.deployment_id)",
+    ),
+    "runs whose cancellation is watched for": (
+        BaseWorker._submit_run,
+        "self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)",
+    ),
+    "a slot is held by the flow run's id": (
+        BaseWorker._submit_scheduled_flow_runs,
+        "self._limiter.acquire_on_behalf_of_nowait(flow_run.id)",
+    ),
+    "how patient the polling loop is": (BaseWorker.start, "backoff=4,"),
+    "when the polling loop doubles its pauses": (critical_service_loop, "consecutive: int = 3"),
+    "how long the polling loop pauses": (critical_service_loop, "interval * 2**backoff_count"),
+    "a command's process leads no group": (ProcessWorker.run, "starter = EngineCommandStarter("),
+    "any other cold process leads one": (
+        WorkspaceResolvingEngineCommandStarter.start,
+        'isolate_process_group=sys.platform != "win32"',
+    ),
     "the tasks of runs": (BaseWorker._submit_run, "self._runs_task_group.start("),
     "the configuration's deployment": (
         BaseJobConfiguration.prepare_for_flow_run,
