@@ -25,8 +25,8 @@ async def mirror_state(flow: Flow[..., Any], flow_run: FlowRun, state: State) ->
         # The hook is called when the process is gone, just before Prefect says cancelled.
         state = Cancelled(message=state.message)
     async with open_database() as database:
-        opened = await mirror_in_ledger(database, flow_run.id, state)
-        if opened and state.is_crashed():
+        await mirror_in_ledger(database, flow_run.id, state)
+        if state.is_crashed():
             return  # it may be started again: reconcile lets go what comes after, if it is not
         if (ended := ended_run(flow_run, state)) is not None:
             async with get_client() as client:

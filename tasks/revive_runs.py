@@ -30,7 +30,7 @@ async def _reviver() -> AsyncIterator[Reviver]:
 async def revive_runs() -> Mapping[str, str]:
     """Start runs again that lost their process; tell Prefect the end of those that had one."""
     async with _reviver() as reviver:
-        return await reviver.runs()
+        return {**await reviver.runs(), **await reviver.unopened()}
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

@@ -34,6 +34,7 @@ from ignition_ext.campaigns import store
 from ignition_ext.campaigns.chain import RunEnd
 from ignition_ext.campaigns.chain_legs import joint_end
 from ignition_ext.campaigns.chain_store import (
+    GIVEN_UP_AFTER,
     Decided,
     EndedRun,
     dependents,
@@ -224,7 +225,10 @@ async def _write_skip(
 
 
 async def _never_opened(database: Database, client: PrefectClient) -> list[EndedRun]:
-    """Ends that only Prefect knows: cancelled before a worker began, or killed at the start."""
+    """Ends that only Prefect knows: cancelled before a worker began, or killed at the start.
+
+    A crash counts when the run was not begun again for a while.
+    """
     async with database.read() as session:
         parents = await _parents(session)
     if not parents:
@@ -241,10 +245,13 @@ async def _never_opened(database: Database, client: PrefectClient) -> list[Ended
         ),
         limit=AT_ONCE,
     )
+    given_up = utc_now() - GIVEN_UP_AFTER
     ends = [
         end
         for flow_run in found
-        if flow_run.state is not None and (end := ended_run(flow_run, flow_run.state)) is not None
+        if flow_run.state is not None
+        and not (flow_run.state.is_crashed() and flow_run.state.timestamp > given_up)
+        and (end := ended_run(flow_run, flow_run.state)) is not None
     ]
     async with database.read() as session:
         keys = [end.flow_run_id for end in ends]

@@ -15,16 +15,19 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed
+from sqlmodel import col, select
 
 from ignition_ext.database import Database
 from ignition_ext.ledger.revival import crashed_runs, is_worked_on, revivals, take_revival
-from ignition_ext.models import CampaignRun
+from ignition_ext.models import Campaign, CampaignRun
+from ignition_ext.orchestration.deployments import FLOW
 from ignition_ext.orchestration.heartbeats import last_heartbeats, silent_since, usual_interval
 from ignition_ext.orchestration.mirror import mirror_state, unsettled_runs
 from ignition_ext.orchestration.senders import FLOW as SENDER
@@ -36,6 +39,8 @@ CRASH_SETTLES = timedelta(seconds=60)
 """Prefect reports one crash twice, 12 to 36 s apart; the second report would hit a new process."""
 CRASHED_WITHIN = timedelta(days=1)
 RECONCILE = RECONCILE_ACTOR = "reconcile"
+BEGINS_AGAIN = "It had not begun to send, and begins again"
+"""What Prefect's history of a run says each time; they are counted there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,59 @@ class Reviver:
             if words:
                 done[flow_run.name] = words
         return done
+
+    async def unopened(self) -> dict[str, str]:
+        """Let those begin again whose process died before they stood in the ledger.
+
+        They read their campaign, waited for their time or looked through all messages; nothing was
+        sent. Several at once may have one begin twice, which costs a look: it opens one run.
+        """
+        done: dict[str, str] = {}
+        for flow_run in await self._unopened():
+            reason = await self._why_gone(flow_run)
+            if reason is not None and (words := await self._begin_again(flow_run, reason)):
+                done[flow_run.name] = words
+        return done
+
+    async def _unopened(self) -> list[FlowRun]:
+        """Flow runs of this database's campaigns that are under way, or crashed, without a run."""
+        async with self.database.read() as session:
+            known = select(Campaign.prefect_deployment_id).where(col(Campaign.deleted_at).is_(None))
+            deployments = set(await session.exec(known)) - {None}
+        if not deployments:
+            return []
+        lately = FlowRunFilterEndTime(after_=self.now - CRASHED_WITHIN)
+        found: list[FlowRun] = []
+        for types, ended in (
+            ([StateType.RUNNING, StateType.PENDING], None),
+            ([StateType.CRASHED], lately),
+        ):
+            found += await self.client.read_flow_runs(
+                flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])),
+                flow_run_filter=FlowRunFilter(
+                    state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)),
+                    end_time=ended,
+                ),
+                limit=RUNS_AT_ONCE,
+            )
+        own = {one.id: one for one in found if one.deployment_id in deployments}
+        async with self.database.read() as session:
+            opened = select(CampaignRun.flow_run_id).where(col(CampaignRun.flow_run_id).in_(own))
+            rows = set(await session.exec(opened))
+        return [flow_run for key, flow_run in own.items() if key not in rows]
+
+    async def _begin_again(self, flow_run: FlowRun, reason: str) -> str:
+        states = await self.client.read_flow_run_states(flow_run.id)
+        before = sum(BEGINS_AGAIN in (state.message or "") for state in states)
+        if before >= self.most:
+            if flow_run.state is None or flow_run.state.type is StateType.CRASHED:
+                return ""  # said before
+            words = f"{reason} It began again {self.most} times: look why, then retry it."
+            await self.client.set_flow_run_state(flow_run.id, Crashed(message=words), force=True)
+            return f"left as crashed: {words}"
+        words = f"{reason} {BEGINS_AGAIN}, {before + 1} of {self.most} times."
+        await self._start(flow_run, AwaitingRetry(scheduled_time=self.now, message=words))
+        return f"began again, {before + 1} of {self.most} times: {reason}"
 
     async def senders(self) -> dict[str, str]:
         """Call senders crashed whose process is gone; others have taken over what they held.
@@ -105,15 +163,20 @@ class Reviver:
 
     async def _why_dead(self, run: CampaignRun, flow_run: FlowRun) -> str | None:
         """What is wrong with the run's process; None where nothing is, or not for sure yet."""
+        if flow_run.state is not None and flow_run.state.type is not StateType.CRASHED:
+            async with self.database.read() as session:
+                if await is_worked_on(session, run.id):
+                    return None
+        return await self._why_gone(flow_run)
+
+    async def _why_gone(self, flow_run: FlowRun) -> str | None:
+        """The same by what Prefect knows alone."""
         state = flow_run.state
         if state is None:
             return None
         if state.type is StateType.CRASHED:
             settled = self.now - state.timestamp > CRASH_SETTLES
             return f"it crashed: {state.message}" if settled else None
-        async with self.database.read() as session:
-            if await is_worked_on(session, run.id):
-                return None
         since = await self._silent_since(flow_run)
         return None if since is None else _gone(since)
 
@@ -141,6 +204,10 @@ class Reviver:
             self.database, run, becomes="AwaitingRetry", reason=reason, actor=RECONCILE_ACTOR
         ):
             return ""
+        await self._start(flow_run, state)
+        return f"started again, {before + 1} of {self.most} times: {reason}"
+
+    async def _start(self, flow_run: FlowRun, state: State[Any]) -> None:
         await self.client.set_flow_run_state(flow_run.id, state, force=True)
         await self.client.request(  # update_flow_run cannot set it to nothing
             "PATCH",
@@ -148,7 +215,6 @@ class Reviver:
             path_params={"id": flow_run.id},
             json={"infrastructure_pid": None},
         )
-        return f"started again, {before + 1} of {self.most} times: {reason}"
 
     async def _give_up(self, flow_run: FlowRun, reason: str) -> str:
         """Leave it to an operator, whose Retry continues it."""

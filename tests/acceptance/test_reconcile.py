@@ -79,6 +79,19 @@ class Site:
         reviver = Reviver(database=self.database, client=self.client, now=now, most=most)
         return await reviver.runs()
 
+    async def begin(self, state: State[Any]) -> UUID:
+        """A flow run that stands in Prefect alone: its process was lost before it opened a run."""
+        flow_run = await self.client.create_flow_run_from_deployment(self.deployment_id)
+        for step in (Pending(), Running(), state):
+            await self.client.set_flow_run_state(flow_run.id, step, force=True)
+        return flow_run.id
+
+    async def look_at_unopened(self, *, later: timedelta = LONG) -> dict[str, str]:
+        """What ``reconcile`` does about those, some time later."""
+        now = await server_time(self.client) + later
+        reviver = Reviver(database=self.database, client=self.client, now=now, most=2)
+        return await reviver.unopened()
+
     async def flow_run(self, flow_run_id: UUID) -> FlowRun:
         return await self.client.read_flow_run(flow_run_id)
 
@@ -120,6 +133,10 @@ async def site(
         deployment_id = await client.create_deployment(
             flow_id=await client.create_flow_from_name("campaign"), name=tenant_name
         )
+        async with database.write() as session:
+            campaign = await session.get_one(Campaign, campaign_id)
+            campaign.prefect_deployment_id = deployment_id
+            session.add(campaign)
         yield Site(client, database, tenant.id, campaign_id, deployment_id)
         await client.delete_deployment(deployment_id)
     await database.close()
@@ -146,6 +163,38 @@ async def test_a_run_without_a_process_is_started_again_a_few_times(site: Site, 
     assert (await site.row(flow_run_id)).state == RunState.OPEN
     assert await site.look() == {}
     assert await site.audited() == ["run.revived", "run.revived"]
+
+
+@pytest.mark.parametrize("how", [Pending, Running, Crashed])
+async def test_a_run_that_was_lost_before_it_was_opened_begins_again(site: Site, how: Any) -> None:
+    """In pre-flight, say, which takes minutes; nothing was sent. In the end it is an operator's."""
+    flow_run_id = await site.begin(how(message="Killed."))
+    assert await site.look() == {}, "the ledger knows nothing of it"
+    assert await site.look_at_unopened(later=timedelta(seconds=20)) == {}
+    for number in (1, 2):
+        [words] = (await site.look_at_unopened()).values()
+        assert words.startswith(f"began again, {number} of 2 times")
+        assert (await site.flow_run(flow_run_id)).state_name == "AwaitingRetry"
+        assert await site.look_at_unopened() == {}, "it waits for a worker now"
+        for step in (Pending(), how(message="Killed.")):
+            await site.client.set_flow_run_state(flow_run_id, step, force=True)
+
+    await site.look_at_unopened()
+
+    assert (await site.flow_run(flow_run_id)).state_name == "Crashed"
+    assert await site.look_at_unopened() == {}
+
+
+async def test_runs_of_other_installations_are_let_alone(site: Site) -> None:
+    """Two may share a Prefect server; each knows its own campaigns' deployments."""
+    flow_run_id = await site.begin(Crashed(message="Killed."))
+    async with site.database.write() as session:
+        campaign = await session.get_one(Campaign, site.campaign_id)
+        campaign.prefect_deployment_id = None
+        session.add(campaign)
+
+    assert await site.look_at_unopened() == {}
+    assert (await site.flow_run(flow_run_id)).state_name == "Crashed"
 
 
 async def test_a_run_that_is_worked_on_is_let_alone(site: Site) -> None:
