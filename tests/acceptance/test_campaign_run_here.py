@@ -376,8 +376,9 @@ async def shows(stage: Stage, key: str, words: str) -> bool:
     return any(words in (artifact.description or "") for artifact in artifacts)
 
 
-async def test_what_failed_is_listed_and_redriven(stage: Stage, ignition: Command) -> None:
-    """Once the reason is mended: the messages are pending again, and Prefect starts the run."""
+@pytest.fixture
+async def refused(stage: Stage) -> CampaignRun:
+    """A run that is over, and one of its two messages was refused."""
     async with CaptureSmtpServer() as smtp:
         block = SmtpServer(host="127.0.0.1", port=smtp.port, security="none")
         await block.asave(f"{stage.tenant}-mail", client=stage.client)
@@ -385,6 +386,13 @@ async def test_what_failed_is_listed_and_redriven(stage: Stage, ignition: Comman
         await stage.apply()
         await stage.run()
     (run,) = await stage.runs()
+    return run
+
+
+async def test_what_failed_is_listed_and_redriven(
+    stage: Stage, ignition: Command, refused: CampaignRun
+) -> None:
+    """Once the reason is mended: the messages are pending again, and Prefect starts the run."""
     assert await stage.counts() == {"sent": 1, "failed": 1}
     named = ("--run", f"{stage.tenant}/news", "--json")
 
@@ -398,25 +406,12 @@ async def test_what_failed_is_listed_and_redriven(stage: Stage, ignition: Comman
     assert (other.document["messages"], other.document["started"]) == (0, False)
     assert (done.document["messages"], done.document["started"]) == (1, True)
     assert await stage.counts() == {"sent": 1, "pending": 1}
-    assert run.flow_run_id is not None
-    flow_run = await stage.client.read_flow_run(run.flow_run_id)
+    assert refused.flow_run_id is not None
+    flow_run = await stage.client.read_flow_run(refused.flow_run_id)
     assert flow_run.state_name == "Scheduled"
     async with stage.database.read() as session:
         actions = list(await session.exec(select(AuditLog.action)))
     assert actions.count("run.redriven") == 1
-
-
-@pytest.fixture
-async def refused(stage: Stage) -> CampaignRun:
-    """A run that is over, and one of its two messages was refused."""
-    async with CaptureSmtpServer() as smtp:
-        block = SmtpServer(host="127.0.0.1", port=smtp.port, security="none")
-        await block.asave(f"{stage.tenant}-mail", client=stage.client)
-        stage.write_people("ada@example.com,,Ada", "reject-550@example.com,,Bob")
-        await stage.apply()
-        await stage.run()
-    (run,) = await stage.runs()
-    return run
 
 
 async def test_a_redrive_that_was_cut_off_is_said_again(
