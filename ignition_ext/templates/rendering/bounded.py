@@ -12,9 +12,9 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
-from jinja2 import Undefined, pass_context, pass_eval_context
+from jinja2 import Environment, Undefined, pass_context, pass_environment, pass_eval_context
 from jinja2.exceptions import SecurityError
-from jinja2.filters import FILTERS
+from jinja2.filters import FILTERS, make_attrgetter
 from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 from ignition_ext.templates.rendering.limits import (
     FORMATS_KEPT,
     MAX_DIGITS,
+    MAX_ELEMENTS,
     MAX_INTEGER_BITS,
     MAX_ITERATIONS,
     MAX_NESTING,
@@ -53,6 +54,10 @@ class Budget:
         self.left -= count
         if self.left < 0:
             raise LimitExceeded(f"more than {MAX_ITERATIONS} loop passes and calls")
+        self.look()
+
+    def look(self) -> None:
+        """Look at the clock; raises :class:`LimitExceeded` when the message's time is over."""
         now = monotonic()
         if not self.deadline:
             self.deadline = now + MAX_SECONDS
@@ -114,11 +119,11 @@ def checked_size(value: Any) -> Any:
 
 def add(left: Any, right: Any) -> Any:
     """``+``, whose result is measured before a loop can double it again."""
-    return checked_size(left + right)
+    return shallow(checked_size(left + right))
 
 
 def multiply(left: Any, right: Any) -> Any:
-    """``*`` for numbers; repeating text is refused beyond the bounds."""
+    """``*`` for numbers; repeating text is refused beyond the bounds, and lists of lists at all."""
     if isinstance(left, int) and isinstance(right, int):
         if left.bit_length() + right.bit_length() > MAX_INTEGER_BITS:
             raise LimitExceeded(f"an integer of more than {MAX_INTEGER_BITS} bits")
@@ -127,6 +132,8 @@ def multiply(left: Any, right: Any) -> Any:
         repeats = isinstance(sequence, str | list | tuple | bytes) and isinstance(count, int)
         if repeats and len(sequence) * count > MAX_ITERATIONS:
             raise LimitExceeded(f"a repetition longer than {MAX_ITERATIONS}")
+        if repeats and isinstance(sequence, list | tuple) and any(map(_is_container, sequence)):
+            raise LimitExceeded("a repetition of lists")
     return left * right
 
 
@@ -188,17 +195,58 @@ def joined(eval_context: EvalContext, values: Iterable[Any], separator: Any = ""
 
 
 def shallow(value: Any) -> Any:
-    """A list or mapping that a template built, refused when it is nested too deeply."""
-    if _depth(value) > MAX_NESTING:
-        raise LimitExceeded(f"lists nested more than {MAX_NESTING} deep")
+    """A list or mapping that a template built, refused when it is nested deeply or widely."""
+    depth, left = 0, MAX_ELEMENTS
+    level = [value] if _is_container(value) else []
+    while level:
+        depth += 1
+        if depth > MAX_NESTING:
+            raise LimitExceeded(f"lists nested more than {MAX_NESTING} deep")
+        inside: list[Any] = []
+        for container in level:
+            left -= len(container)
+            if left < 0:
+                raise LimitExceeded(f"lists in lists with more than {MAX_ELEMENTS} elements")
+            items = container.values() if isinstance(container, dict) else container
+            inside += filter(_is_container, items)
+        level = inside
     return value
 
 
-def _depth(value: Any, room: int = MAX_NESTING + 1) -> int:
-    if not isinstance(value, _CONTAINERS) or not room:
-        return 0
-    inner = value.values() if isinstance(value, dict) else value
-    return 1 + max((_depth(item, room - 1) for item in inner), default=0)
+def _is_container(value: Any) -> bool:
+    return isinstance(value, _CONTAINERS)
+
+
+@pass_context
+def mapped(context: Context, values: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
+    """``|map``, whose results are measured together: of one text it can make thousands."""
+    budget: Budget = context.parent[BUDGET]
+    left = MAX_OUTPUT_CHARS
+    for made in FILTERS["map"](context, values, *arguments, **named):
+        left -= len(made) if isinstance(made, (str, *_CONTAINERS)) else 1
+        if left < 0:
+            raise LimitExceeded(f"|map made more than {MAX_OUTPUT_CHARS} characters")
+        budget.look()
+        yield made
+
+
+@pass_environment
+def summed(
+    environment: Environment, values: Iterable[Any], attribute: Any = None, start: Any = 0
+) -> Any:
+    """``|sum`` of numbers; lists would be copied once for each of them."""
+    if attribute is not None:
+        values = map(make_attrgetter(environment, attribute), values)
+    total = _number(start)
+    for value in values:
+        total = add(total, _number(value))
+    return total
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, (str, bytes, *_CONTAINERS)):
+        raise ValueError(f"sum adds numbers, not a {type(value).__name__}")
+    return value
 
 
 def scalar_filter(function: Callable[..., Any]) -> Callable[..., Any]:

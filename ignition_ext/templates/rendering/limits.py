@@ -31,6 +31,10 @@ MAX_DIGITS = 20
 MAX_NESTING = 4
 """Depth of lists in lists that a template may build; comparing deep ones takes exponential time."""
 
+MAX_ELEMENTS = 100_000
+"""Elements of lists in lists that a template may build, each counted as often as it stands there:
+whoever compares, sorts or looks through them touches every one, some milliseconds in all."""
+
 MAX_PATTERN_CHARS = 64
 """A date or number pattern; each letter of one may become many digits."""
 

@@ -46,8 +46,8 @@ _OPEN_TYPES = (LoopContext, Namespace)
 
 _PLAIN_FILTERS = (
     *("abs", "count", "dictsort", "first", "float", "groupby", "int", "items", "last", "length"),
-    *("list", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr"),
-    *("sort", "sum", "unique", "wordcount"),
+    *("list", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr"),
+    *("sort", "unique", "wordcount"),
 )
 _SCALAR_FILTERS = (
     *("capitalize", "e", "escape", "forceescape", "lower", "string", "striptags", "title"),
@@ -121,6 +121,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         self.filters |= LOCALE_FILTERS
         self.filters |= {
             "join": bounded.joined,
+            "map": bounded.mapped,
+            "sum": bounded.summed,
             "replace": bounded.replace,
             "round": bounded.round_number,
             "default": bounded.default,

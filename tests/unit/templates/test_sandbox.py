@@ -94,6 +94,15 @@ BOMBS = [
     "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
     "{% for i in tree recursive %}{{ loop(tree) }}{% endfor %}",
     "{% for i in range(9999) %}" + "a" * 200 + "{% endfor %}",
+    "{% set a = [0] * 10000 %}{{ ([a] * 10000)|sum(start=[])|length }}",
+    "{% set n = namespace(s=[]) %}{% set a = [0] * 9999 %}{% for i in r %}"
+    "{% set n.s = n.s + [a] %}{% endfor %}{{ n.s|sum(start=[])|length }}",
+    "{% set a = [0] * 10000 %}{% set x = [a] * 10000 %}{{ [x]|length }}",
+    "{% set a = [0] * 10000 %}{% set x = [a] * 9 + [a] * 9 %}{{ x == x }}",
+    "{{ [[0] * 10000, [[0] * 10000] * 5] * 2 }}",
+    "{% set t = 'a ' * 5000 %}{% set t = t ~ t ~ t ~ t ~ t ~ t ~ t ~ t %}"
+    "{{ ([t] * 10000)|map('upper')|list|length }}",
+    "{{ (['a' * 10000] * 2000)|map('list')|list|length }}",
 ]
 
 
