@@ -60,11 +60,11 @@ def asked_pause(header: str | None, now: datetime) -> datetime | None:
         return min(now + timedelta(seconds=seconds), now + LONGEST_ASKED)
     try:
         until = parsedate_to_datetime(written)
-    except ValueError:
+        if until.tzinfo is None:
+            until = until.replace(tzinfo=UTC)
+        return min(max(until, now), now + LONGEST_ASKED)
+    except (ValueError, OverflowError):  # a zone or a year of twenty digits
         return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return min(max(until, now), now + LONGEST_ASKED)
 
 
 def is_delivered(status: int) -> bool:

@@ -208,25 +208,37 @@ async def _close(session: AsyncSession, cases: Sequence[_Case], done: Done) -> N
     for case in cases:
         kind = case.mail.report.kind
         done.kinds[kind.value] += 1
-        if (case.found.message_id, kind.value) in known:
-            continue  # the same news by another mail
-        known.add((case.found.message_id, kind.value))
-        returned.append(_returned(case))
-        if kind is ReportKind.COMPLAINT:
+        news = (case.found.message_id, kind.value)
+        weighs = _weighs(kind, case.mail.report.decisive.is_hard, case.found.by)
+        if news in known and (known[news] or not weighs):
+            continue  # the same by another mail
+        if kind is ReportKind.COMPLAINT and news not in known:
             events.append(_complained(case))
+        known[news] = weighs
+        returned.append(_returned(case))
     done.suppressed += await judge_addresses(session, returned)
     await announce(session, events)
 
 
-async def _told_before(session: AsyncSession, keys: set[UUID]) -> set[tuple[UUID, str]]:
+def _weighs(kind: ReportKind, is_hard: bool, by: MatchedBy) -> bool:
+    """Whether one such report is enough against an address, whatever weaker ones came before."""
+    return by is not MatchedBy.RECIPIENT and (is_hard or kind is ReportKind.COMPLAINT)
+
+
+async def _told_before(session: AsyncSession, keys: set[UUID]) -> dict[tuple[UUID, str], bool]:
+    """What was told of these messages, and whether a report that weighs was among it."""
     rows = mail_rows.REPORTS.c
-    statement = select(rows.message_id, rows.kind).where(
+    statement = select(rows.message_id, rows.kind, rows.is_hard, rows.matched_by).where(
         rows.message_id.in_(sorted(keys)),
         rows.state == RowState.SETTLED.value,
         rows.matched_by != MatchedBy.LEDGER.value,
     )
-    found = await (await session.connection()).execute(statement)
-    return {(row.message_id, row.kind) for row in found}
+    told: dict[tuple[UUID, str], bool] = {}
+    for row in await (await session.connection()).execute(statement):
+        weighs = _weighs(ReportKind(row.kind), row.is_hard, MatchedBy(row.matched_by))
+        news = (row.message_id, row.kind)
+        told[news] = told.get(news, False) or weighs
+    return told
 
 
 async def _wait(session: AsyncSession, cases: Sequence[_Case], done: Done) -> None:

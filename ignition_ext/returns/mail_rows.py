@@ -105,7 +105,7 @@ def _row(mail: IncomingMail) -> dict[str, Any]:
         "is_hard": decisive.is_hard,
         "note": "",
         # People's words to us are nobody's business here.
-        "report": {} if state is RowState.IGNORED else told,
+        "report": {} if state is RowState.IGNORED else _storable(told),
         "raw": None if state is RowState.IGNORED else mail.raw[:RAW_OCTETS],
         **words(
             address=decisive.original or decisive.address or report.sender,
@@ -132,8 +132,21 @@ def words(**texts: str) -> dict[str, str]:
     return {name: _clean(text, _LENGTHS[name]) for name, text in texts.items()}
 
 
-def _clean(text: str, length: int) -> str:
+def _clean(text: str, length: int | None = None) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()[:length]
+
+
+def _storable(value: Any) -> Any:
+    """The same without what PostgreSQL's JSON refuses, and with it all mails of its group."""
+    match value:
+        case str():
+            return _clean(value)
+        case list() | tuple():
+            return [_storable(one) for one in value]
+        case dict():
+            return {key: _storable(one) for key, one in value.items()}
+        case _:
+            return value
 
 
 async def unsettled(
@@ -160,7 +173,9 @@ async def unsettled(
 
 
 def read_report(stored: dict[str, Any]) -> MailReport:
-    """A report from its JSON."""
+    """A report from its JSON; of one that was forgotten nothing is left."""
+    if not stored:
+        return MailReport(kind=ReportKind.UNKNOWN)
     recipients = [
         ReportedRecipient(
             **one | {"failure_class": one["failure_class"] and FailureClass(one["failure_class"])}

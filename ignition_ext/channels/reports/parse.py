@@ -43,8 +43,9 @@ _RETURN_FIELDS = (
 )
 """Where servers write the address that a mail was sent to; the likeliest first."""
 _MESSAGE_ID = re.compile(
-    r"^[> ]*message-id:\s{0,9}<([^<>\s]{3,300})>", re.IGNORECASE | re.MULTILINE
+    r"^[> ]*message-id:\s{0,9}<([!-;=?-~]{3,300})>", re.IGNORECASE | re.MULTILINE
 )
+"""Printable ASCII, as ours are: a stranger's mail can hold what no database takes."""
 _FAILURES = (MessageError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What Python's parser and its accessors raise for mails that no server writes."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from sqlmodel import select
 
 from ignition_ext.consent.suppressions import lift
 from ignition_ext.ledger.contract import Evidence
+from ignition_ext.models.mail_report import MailReport
 from ignition_ext.models.outcome import OutboxEvent
 from ignition_ext.returns.mail import MailDesk
 from ignition_ext.returns.mail_rows import IncomingMail, list_unmatched
@@ -73,6 +75,60 @@ async def test_the_same_mail_twice_is_one(post: Any, make_dsn: Any) -> None:
 
     assert await post.suppressed() == {}
     assert len(await post.reports()) == 2
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["at once", "one after the other"])
+async def test_a_weaker_report_before_does_not_hide_a_hard_one(
+    post: Any, make_dsn: Any, together: bool
+) -> None:
+    """The mailbox was full, and then there was none."""
+    _, ids = await post.sent(JO)
+    to = post.envelope_from(ids[JO])
+    reports = [make_dsn(to=to, recipient=JO, **FULL), make_dsn(to=to, recipient=JO)]
+
+    done = [await take(post, *reports)] if together else [await take(post, one) for one in reports]
+
+    assert [one.suppressed for one in done] == ([1] if together else [0, 1])
+    assert await post.suppressed() == {JO: "bounce"}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"Content-Type: text/plain\r\n\r\nMessage-ID: <a\0bcd@example.com>\r\n",
+        b"Content-Type: text/plain; charset=utf-7\r\n\r\nMessage-ID: <a+2AA-bcd@example.com>\r\n",
+    ],
+    ids=["NUL", "lone surrogate"],
+)
+async def test_a_mail_that_no_database_takes_keeps_no_other_waiting(
+    post: Any, make_dsn: Any, odd: bytes
+) -> None:
+    """Anyone can send one to the address in each Return-Path."""
+    _, ids = await post.sent(JO, KIM)
+    others = [make_dsn(to=post.envelope_from(ids[one]), recipient=one) for one in (JO, KIM)]
+    group = [mail(others[0]), mail(odd, "x\udc80@example.com"), mail(others[1])]
+
+    assert await post.desk.store(group) == 3
+    await post.desk.settle()
+
+    assert await post.suppressed() == {JO: "bounce", KIM: "bounce"}
+
+
+async def test_a_report_that_was_forgotten_keeps_no_other_waiting(post: Any, make_dsn: Any) -> None:
+    """Forgetting empties what is stored of a person, also what was not settled yet."""
+    _, ids = await post.sent(JO, KIM)
+    mails = [mail(make_dsn(to=post.envelope_from(ids[one]), recipient=one)) for one in (JO, KIM)]
+    await post.desk.store(mails[:1])
+    async with post.database.write() as session:
+        [row] = (await session.exec(select(MailReport))).all()
+        row.report = {}
+        session.add(row)
+    await post.desk.store(mails[1:])
+
+    done = await post.desk.settle()
+
+    assert done.unmatched == 1
+    assert await post.suppressed() == {KIM: "bounce"}
 
 
 async def test_policy_never_counts_against_an_address(post: Any, make_dsn: Any) -> None:

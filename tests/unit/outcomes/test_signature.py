@@ -97,6 +97,8 @@ def test_a_webhook_that_fails_is_asked_every_few_minutes(failures: int, chance: 
         (format_datetime(NOW - timedelta(hours=1), usegmt=True), NOW),
         ("Sat, 21 Nov 2099 12:00:00 GMT", NOW + LONGEST_ASKED),
         ("Sat, 21 Nov 2026 12:30:00 -0000", NOW + timedelta(minutes=30)),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header: str | None, until: datetime | None) -> None:
