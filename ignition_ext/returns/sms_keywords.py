@@ -15,7 +15,7 @@ from ignition_ext.models import InboundMessage
 from ignition_ext.outcomes.outbox import Announcement, EventName, announce
 from ignition_ext.returns.keywords import Keyword, Match, match_keyword
 from ignition_ext.returns.sms_replies import plan_reply
-from ignition_ext.returns.sms_routes import owners_of
+from ignition_ext.returns.sms_routes import owners_of, was_written_to
 from ignition_ext.returns.sms_settings import SmsSettings, read_sms_settings
 from ignition_ext.values import Channel
 
@@ -42,12 +42,13 @@ class Text:
 async def carry_out(session: AsyncSession, text: Text, *, tenant_id: int | None) -> int:
     """Find out whose a text is and do what it asks for; returns how many replies it is worth."""
     row = text.row
-    row.source = _spelled(row.source, None)
+    came_from = row.source
+    row.source = _spelled(came_from, None)
     owners = [tenant_id] if tenant_id is not None else await _owners(session, row)
     settings = {owner: await read_sms_settings(session, owner) for owner in owners}
     if len(owners) == 1:
         row.tenant_id = owners[0]
-        row.source = _spelled(row.source, settings[owners[0]].region)
+        row.source = await _read(session, came_from, owners[0], settings[owners[0]].region)
     # Words of their own count where it is plain whose the text is.
     own = settings[owners[0]].words if len(owners) == 1 else None
     match = match_keyword(row.text, own) if text.is_whole else None
@@ -166,14 +167,29 @@ async def _reply(
     )
 
 
+async def _read(session: AsyncSession, address: str, owner: int, region: str) -> str:
+    """Who sent it, where the digits are a number abroad and another one at home.
+
+    Some SMSCs leave out the plus, some the country: whom the tenant wrote to is meant.
+    """
+    abroad, at_home = _spelled(address, None), _spelled(address, region)
+    if not at_home.startswith("+"):
+        return abroad
+    if not abroad.startswith("+"):
+        return at_home
+    is_meant = abroad != at_home and await was_written_to(session, owner, at_home)
+    if is_meant and not await was_written_to(session, owner, abroad):
+        return at_home
+    return abroad
+
+
 def _spelled(address: str, region: str | None) -> str:
-    """The number as audiences write it; as it came where it is none, such as a short code."""
-    candidates = [address] if address.startswith("+") else [address, f"+{address}"]
-    if region is None:
-        candidates = [f"+{address}"] if not address.startswith("+") else [address]
-    for candidate in candidates:
-        try:
-            return normalise(Channel.SMS, candidate, region)
-        except AudienceError:
-            continue
-    return address
+    """The number as audiences write it; as it came where it is none, such as a short code.
+
+    Digits are a number of the region, or, without one, of any country.
+    """
+    is_whole = address.startswith("+") or region is not None
+    try:
+        return normalise(Channel.SMS, address if is_whole else f"+{address}", region)
+    except AudienceError:
+        return address

@@ -68,6 +68,11 @@ async def owners_of(
     return tenants if newest is None else [newest]
 
 
+async def was_written_to(session: AsyncSession, tenant_id: int, handset: str) -> bool:
+    """Whether a run of late had a message for the handset."""
+    return await _newest_sender(session, [tenant_id], handset) is not None
+
+
 async def _newest_sender(session: AsyncSession, tenants: Sequence[int], handset: str) -> int | None:
     since = await database_now(session) - LATELY
     runs = (
