@@ -25,7 +25,9 @@ from ignition_ext.devtools.stack import descendants
 from ignition_ext.errors import ConfigurationError
 from ignition_ext.models import metadata
 
-WAIT_SECONDS = 120
+pytestmark = pytest.mark.timeout(400)
+WAIT_SECONDS = 300
+"""For what hangs: a busy machine takes a minute to start the Prefect server of one of the peers."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Server(Opened):
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Look until it holds."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not holds():  # noqa: ASYNC110 - the worker's loops have no event to wait on
                 await asyncio.sleep(0.01)
 

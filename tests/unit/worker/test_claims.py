@@ -101,7 +101,7 @@ async def test_the_wake_up_survives_any_error() -> None:
     wakeup.wake()
     answering = asyncio.create_task(wakeup._answer())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await twice.wait()
     finally:
         answering.cancel()

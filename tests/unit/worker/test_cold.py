@@ -53,7 +53,7 @@ async def test_a_stop_lets_it_report_its_end(
         await server.until(up.exists)
         assert list(worker.under_way()) == [going.id]
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await working
 
     assert statuses == [REPORTED]

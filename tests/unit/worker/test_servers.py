@@ -53,7 +53,7 @@ async def servers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ForkServers]
 async def end(process: ForkedProcess) -> None:
     """End a child."""
     os.killpg(process.pid, signal.SIGTERM)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         assert await process.wait() == -signal.SIGTERM
 
 
@@ -63,7 +63,7 @@ async def test_a_run_that_is_being_forked_is_not_waited_for(servers: ForkServers
     forking = asyncio.create_task(servers.fork(JOB))
     await asyncio.sleep(0)  # it has asked now
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         fresh = await servers.refresh()
         process = await forking
 
@@ -86,7 +86,7 @@ async def test_a_run_that_comes_while_the_server_goes_has_the_next_one(
 
     monkeypatch.setattr(former, "_finish", meanwhile)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         fresh = await servers.refresh()
         process = await forking[0]
 

@@ -25,7 +25,7 @@ async def test_a_stop_ends_without_an_error(
     async with server.working(worker) as working:
         await server.until(lambda: server.looks and (runs.begun or not busy))
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await working
 
     assert "stopped!" in server.said[-1]
@@ -47,7 +47,7 @@ async def test_a_run_whose_deployment_is_being_read_is_not_claimed(
     server.on_deployment = told
 
     async with server.working(worker) as working:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await working
 
     assert server.due == [late]
