@@ -109,8 +109,8 @@ async def _closed(
         async with database.read() as session:
             run = await find_run(session, str(run.id))
         flow_run = await find_flow_run(client, str(run.flow_run_id)) or flow_run
-        ended = flow_run.state is not None and flow_run.state.is_final()
-        if ended or run.state in UNDER_WAY or time.monotonic() > until:
+        is_closing = flow_run.state is not None and flow_run.state.is_running()
+        if not is_closing or run.state in UNDER_WAY or time.monotonic() > until:
             return run, flow_run
         await asyncio.sleep(LOOK_SECONDS)
 
